@@ -1,0 +1,1 @@
+"""The REST client for Vertex AI and Cloud Logging."""
