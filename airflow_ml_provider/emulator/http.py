@@ -83,15 +83,15 @@ class Service(Protocol):
     """One emulated Google service.
 
     ``legacy_errors`` tells whether it reports errors as Cloud Storage and BigQuery do, or as the newer
-    APIs do. ``handlers`` maps method ids to what answers them. ``extra`` answers what is not in the
-    discovery document (batch, old download paths): it returns None for what is not its own.
+    APIs do. ``handlers`` maps method ids to what answers them. ``undocumented`` answers what is not in the
+    discovery document: it returns None for what is not its own.
     """
 
     api: Api
     legacy_errors: bool
     handlers: Mapping[str, Handler]
 
-    def extra(self, request: Request) -> Response | None:
+    def undocumented(self, request: Request) -> Response | None:
         """Answer a request that the API's document does not describe, or return None."""
 
     def close(self) -> None:
@@ -124,9 +124,9 @@ class Application:
         owner: Service | None = None
         try:
             for service in self.services:
-                extra = service.extra(request)
-                if extra is not None:
-                    return extra
+                answer = service.undocumented(request)
+                if answer is not None:
+                    return answer
                 match = service.api.match(request.http_method, request.path)
                 if match is None:
                     continue
