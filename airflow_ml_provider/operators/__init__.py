@@ -1,1 +1,7 @@
 """Airflow operators."""
+
+from airflow_ml_provider.operators.evaluation import EvaluateModelOperator
+from airflow_ml_provider.operators.promotion import ModelGateOperator, PromoteModelOperator
+from airflow_ml_provider.operators.training import TrainingJobOperator
+
+__all__ = ["EvaluateModelOperator", "ModelGateOperator", "PromoteModelOperator", "TrainingJobOperator"]

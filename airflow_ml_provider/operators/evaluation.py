@@ -1,0 +1,94 @@
+"""Scoring tonight's model and the one in production on the same held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_ml_provider.compat import AirflowFailException
+from airflow_ml_provider.jobs import TrainingJob
+from airflow_ml_provider.operators.training import TrainingJobOperator
+
+if TYPE_CHECKING:
+    from airflow_ml_provider.compat import Context
+
+
+class EvaluateModelOperator(TrainingJobOperator):
+    """Score a new version and the champion on the same rows, in one job of the user's image.
+
+    The image is started with ``job.args`` followed by ``--challenger URI --champion URI --test-file DATA
+    --output URI``; ``--champion`` is left out as long as there is none. It writes ``evaluation.json``
+    beside the challenger's manifest; this task reads it back and refuses what the gate could not use.
+
+    :param job: the image and its machines; ``args`` usually ``["evaluate"]`` (templated).
+    :param root: ``gs://BUCKET/FOLDER`` that holds ``models/`` (templated).
+    :param model: the model's name (templated).
+    :param version: the challenger (templated).
+    :param data: held-out rows, a ``gs://`` path or several; wildcards as the image understands them
+        (templated).
+
+    The other arguments are those of :class:`TrainingJobOperator`. Returns ``version``, ``champion`` (or
+    None), ``rows``, both models' ``metrics`` and the job.
+    """
+
+    template_fields: Sequence[str] = (
+        *TrainingJobOperator.template_fields,
+        "root",
+        "model",
+        "version",
+        "data",
+    )
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        job: TrainingJob | Mapping[str, Any],
+        root: str,
+        model: str,
+        version: str,
+        data: str | Sequence[str],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job=job, **kwargs)
+        self.root = root
+        self.model = model
+        self.version = version
+        self.data = data
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the evaluation and read its result."""
+        from airflow_ml_provider.hooks.vertex import VertexHook
+        from airflow_ml_provider.models.errors import ModelStoreError
+
+        hook = VertexHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        store = hook.get_store(self.root, self.model, self.project_id)
+        try:
+            store.verify(self.version)
+            champion = store.champion()
+        except ModelStoreError as error:
+            raise AirflowFailException(str(error)) from error
+        files = [self.data] if isinstance(self.data, str) else list(self.data)
+        args = ["--challenger", store.version_uri(self.version)]
+        if champion is not None:
+            args += ["--champion", store.version_uri(champion.version)]
+        for file in files:
+            args += ["--test-file", file]
+        args += ["--output", store.evaluation_uri(self.version)]
+        spec = TrainingJob.from_dict(self.job)
+        job = self._run(replace(spec, args=[*spec.args, *args]), context)
+        if not self.wait_for_completion:
+            return job.summary()
+        try:
+            evaluation = store.evaluation(self.version)
+        except ModelStoreError as error:
+            raise AirflowFailException(str(error)) from error
+        return {
+            "version": self.version,
+            "champion": store.version_of(evaluation.champion.uri) if evaluation.champion else None,
+            "rows": evaluation.rows,
+            "challenger_metrics": dict(evaluation.challenger.metrics),
+            "champion_metrics": dict(evaluation.champion.metrics) if evaluation.champion else None,
+            **job.summary(),
+        }
