@@ -1,0 +1,37 @@
+# The two commands of README: make demo, make test. Everything is built in .venv and container/.venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CONSTRAINTS ?= tests/constraints/airflow-3.3.txt
+
+.PHONY: demo test check format clean
+
+demo: .venv/ready container/.venv/ready
+	.venv/bin/airflow-ml demo
+
+# The trainer's tests run in its own environment: it never sees Airflow, nor Airflow TensorFlow.
+test: .venv/ready container/.venv/ready
+	.venv/bin/python -m pytest tests --ignore tests/container
+	container/.venv/bin/python -m pytest tests/container
+
+check: .venv/ready
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: .venv/ready
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+.venv/ready: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint $(CONSTRAINTS) --editable '.[dev]'
+	touch $@
+
+container/.venv/ready: container/requirements.txt .venv/ready
+	$(PYTHON) -m venv container/.venv
+	.venv/bin/uv pip install --quiet --python container/.venv/bin/python --requirement container/requirements.txt \
+		pytest pytest-timeout
+	touch $@
+
+clean:
+	rm -rf .venv container/.venv .demo .emulator

@@ -1,0 +1,55 @@
+"""Fixtures of every ring. They import what they need when used: the trainer's tests run without Airflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+IMAGE = "europe-docker.pkg.dev/demo-project/retraining/replica:1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_home(tmp_path_factory):
+    """Airflow reads its home when first imported; it must not be the user's."""
+    home = tmp_path_factory.mktemp("airflow")
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    }
+    return home
+
+
+@pytest.fixture
+def script(tmp_path):
+    """What a replica of ``IMAGE`` runs: a Python file that the test writes."""
+    return tmp_path / "replica.py"
+
+
+@pytest.fixture
+def emulator(tmp_path, script, monkeypatch):
+    """Run an emulator of one's own, with the environment that leads clients to it; return its address."""
+    from airflow_ml_provider.emulator.cluster import LocalImage
+    from airflow_ml_provider.emulator.server import Settings, exports, running
+
+    image = LocalImage("*/replica", (sys.executable, str(script)), tmp_path)
+    settings = Settings(data=tmp_path / "emulator", images=(image,), pace=0.05)
+    with running(settings) as address:
+        for name, value in exports(address, settings.project).items():
+            monkeypatch.setenv(name, value)
+        yield address
+
+
+@pytest.fixture
+def bucket(emulator):
+    """Return a bucket of the emulator, as the official client sees it."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    client = storage.Client(project="demo-project", credentials=AnonymousCredentials())
+    return client.create_bucket("retraining")
