@@ -147,5 +147,5 @@ def test_image_uris_that_are_none_are_refused(image):
 def test_an_unknown_field_is_refused_by_name():
     with pytest.raises(InvalidTrainingJob, match="machine_typ: no such field"):
         TrainingJob.from_dict({"image_uri": IMAGE, "machine_typ": "n1-standard-4"})
-    with pytest.raises(InvalidTrainingJob, match="workers.image: no such field"):
+    with pytest.raises(InvalidTrainingJob, match=r"workers\.image: no such field"):
         TrainingJob.from_dict({"image_uri": IMAGE, "workers": {"count": 1, "image": "x"}})
