@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_ml_provider.vertex.errors import PermissionDenied, RateLimited, Unavailable, request_error
@@ -74,6 +75,22 @@ class VertexClient:
         """Return the last lines of a job's log, oldest first."""
         page = self._send(self.requests.log_entries(job_id, min(lines, 1000), newest_first=True))
         return log_lines(list(reversed(page.get("entries", []))))[-lines:]
+
+    def log_entries(self, job_id: str, *, after: datetime | None, pages: int) -> list[dict[str, Any]]:
+        """Return entries of a job's log, oldest first.
+
+        :param after: only entries from this time on.
+        :param pages: at most so many pages of 1000.
+        """
+        entries: list[dict[str, Any]] = []
+        token = ""
+        for _ in range(pages):
+            page = self._send(self.requests.log_entries(job_id, 1000, after=after, page_token=token))
+            entries += page.get("entries", [])
+            token = page.get("nextPageToken", "")
+            if not token:
+                break
+        return entries
 
     def _job(self, value: Mapping[str, Any]) -> Job:
         return Job.from_json(value, self.requests.project)

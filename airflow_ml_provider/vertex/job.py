@@ -46,9 +46,9 @@ class Job:
             project=project,
             display_name=value.get("displayName", ""),
             state=str(value.get("state", "JOB_STATE_UNSPECIFIED")),
-            create_time=_time(value["createTime"]),
-            start_time=_time(value["startTime"]) if value.get("startTime") else None,
-            end_time=_time(value["endTime"]) if value.get("endTime") else None,
+            create_time=parse_time(value["createTime"]),
+            start_time=parse_time(value["startTime"]) if value.get("startTime") else None,
+            end_time=parse_time(value["endTime"]) if value.get("endTime") else None,
             error_code=error.get("code"),
             error_message=error.get("message", ""),
             labels=dict(value.get("labels", {})),
@@ -108,7 +108,8 @@ def log_filter(job_id: str) -> str:
     return f'resource.type="ml_job" AND resource.labels.job_id="{job_id}"'
 
 
-def _time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Return an RFC 3339 time, to the microsecond."""
     whole, dot, fraction = text.replace("Z", "+00:00").partition(".")
     if not dot:
         return datetime.fromisoformat(whole)

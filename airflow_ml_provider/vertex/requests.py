@@ -86,7 +86,13 @@ class Requests:
         return ApiRequest(action, "GET", f"{self.vertex}/v1/{self.parent}/customJobs", params)
 
     def log_entries(
-        self, job_id: str, page_size: int, *, after: datetime | None = None, newest_first: bool = False
+        self,
+        job_id: str,
+        page_size: int,
+        *,
+        after: datetime | None = None,
+        newest_first: bool = False,
+        page_token: str = "",
     ) -> ApiRequest:
         """List entries of a job's log.
 
@@ -96,12 +102,14 @@ class Requests:
         text = log_filter(job_id)
         if after is not None:
             text += f' AND timestamp>="{after.isoformat()}"'
-        body = {
+        body: dict[str, Any] = {
             "resourceNames": [f"projects/{self.project}"],
             "filter": text,
             "orderBy": "timestamp desc" if newest_first else "timestamp asc",
             "pageSize": page_size,
         }
+        if page_token:
+            body["pageToken"] = page_token
         return ApiRequest(
             f"read the log of job {job_id}", "POST", f"{self.logging}/v2/entries:list", body=body
         )

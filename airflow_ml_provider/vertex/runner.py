@@ -21,6 +21,7 @@ from airflow_ml_provider.vertex.errors import (
 )
 from airflow_ml_provider.vertex.identity import JobIdentity, generation_of
 from airflow_ml_provider.vertex.job import Job
+from airflow_ml_provider.vertex.logs import LogFollower
 
 # Vertex AI sets a job's error about a minute after its end.
 ERROR_DELAY = 90.0
@@ -105,7 +106,8 @@ class JobRunner:
     def wait(self, name: str, poll_interval: float) -> Job:
         """Return a job once it has succeeded.
 
-        A failed poll is not a failed job: polling goes on for 15 minutes before giving up.
+        What the replicas print is logged as it arrives. A failed poll is not a failed job: polling goes on
+        for 15 minutes before giving up.
 
         :param poll_interval: seconds between two looks; a job that has just begun is looked at more often,
             so that a short one is not waited for longer than it runs.
@@ -115,6 +117,7 @@ class JobRunner:
         seen = ""
         began = self._clock()
         unreadable_since: float | None = None
+        log = LogFollower(self.client, name.rsplit("/", 1)[-1], self._clock)
         while True:
             try:
                 job = self.client.get(name)
@@ -133,6 +136,9 @@ class JobRunner:
             if job.state != seen:
                 self.log.info("%s: %s", job.display_name, states.short(job.state))
                 seen = job.state
+            if job.state == states.RUNNING or job.is_over:
+                for line in log.new_lines(now=job.is_over):
+                    self.log.info("%s", line)
             if job.succeeded:
                 return job
             if job.is_over:

@@ -27,6 +27,7 @@ class Service:
         self.create_outcomes: list[str] = []
         self.polls: list = []
         self.log = ["[workerpool0-0] boom"]
+        self.entries = []
 
     def add(self, state=states.RUNNING, generation=0, age=1.0):
         self.created += 1
@@ -63,6 +64,11 @@ class Service:
 
     def cancel(self, name):
         self.cancelled.append(name)
+
+    def log_entries(self, job_id, *, after, pages):
+        if isinstance(self.log, Exception):
+            raise self.log
+        return [e for e in self.entries if after is None or e["timestamp"] >= after.isoformat()]
 
     def log_tail(self, job_id, lines):
         if isinstance(self.log, Exception):
@@ -241,3 +247,41 @@ def test_the_identity_of_tasks_that_differ_differs():
         for change in ({}, {"dag_id": "e"}, {"run_id": "s"}, {"task_id": "u"}, {"map_index": 0})
     }
     assert len(keys) == 5
+
+
+def entry(number, text, seconds):
+    return {
+        "insertId": str(number),
+        "textPayload": text,
+        "timestamp": f"2026-11-20T00:00:{seconds:02}+00:00",
+        "resource": {"labels": {"task_name": "workerpool0-0"}},
+    }
+
+
+def test_each_line_of_the_log_is_shown_once_also_late_ones(runner, service, caplog):
+    job = service.add(states.PENDING)
+    later = [entry(1, "one", 10), entry(3, "three", 30)]
+
+    class Log(list):
+        """The log as it grows from read to read; the second entry becomes visible last."""
+
+        def __iter__(self):
+            content = [*later] if self.reads == 0 else [later[0], entry(2, "late", 20), *later[1:]]
+            self.reads += 1
+            return iter(content)
+
+    service.entries = Log()
+    service.entries.reads = 0
+    service.polls = [{"state": states.RUNNING}, *[{}] * 12, {"state": states.SUCCEEDED}]
+    with caplog.at_level(logging.INFO, logger="test"):
+        runner.wait(job.name, 30)
+    shown = [r.getMessage() for r in caplog.records if r.getMessage().startswith("[workerpool")]
+    assert shown == ["[workerpool0-0] one", "[workerpool0-0] three", "[workerpool0-0] late"]
+    assert service.entries.reads < 12
+
+
+def test_a_log_that_can_not_be_read_does_not_fail_a_job_that_runs(runner, service):
+    job = service.add(states.RUNNING)
+    service.log = errors.RateLimited("read the log", 429, "60 a minute")
+    service.polls = [{}, {}, {"state": states.SUCCEEDED}]
+    assert runner.wait(job.name, 30).succeeded
