@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 MAX_DISPLAY_NAME = 128
@@ -23,6 +24,9 @@ _IMAGE = re.compile(
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
 )
+
+
+_DISKS = {"pd-ssd", "pd-standard", "hyperdisk-balanced"}
 
 
 class InvalidTrainingJob(ValueError):
@@ -46,6 +50,7 @@ class Replicas:
     :param env: variables in addition to the chief's.
     :param machine_type: another machine.
     :param accelerator: ``TYPE`` or ``TYPE:COUNT``; ``""`` for none.
+    :param boot_disk_type: ``pd-ssd``, ``pd-standard`` or ``hyperdisk-balanced``.
     :param boot_disk_gb: size of the boot disk in GB.
     """
 
@@ -56,6 +61,7 @@ class Replicas:
     env: Mapping[str, str] = field(default_factory=dict)
     machine_type: str | None = None
     accelerator: str | None = None
+    boot_disk_type: str | None = None
     boot_disk_gb: int | str | None = None
 
 
@@ -71,6 +77,7 @@ class TrainingJob:
     :param env: environment variables, at most 100. No secrets: they are readable in the job.
     :param machine_type: e.g. ``n1-standard-4``.
     :param accelerator: ``TYPE`` or ``TYPE:COUNT``, e.g. ``NVIDIA_TESLA_T4:2``.
+    :param boot_disk_type: ``pd-ssd`` (Vertex AI's default), ``pd-standard`` or ``hyperdisk-balanced``.
     :param boot_disk_gb: size of the boot disk in GB; Vertex AI's default is 100.
     :param workers: how many workers beside the chief, or :class:`Replicas`.
     :param parameter_servers: likewise.
@@ -85,6 +92,9 @@ class TrainingJob:
     :param service_account: what the container runs as.
     :param network: VPC network, ``projects/NUMBER/global/networks/NAME``.
     :param kms_key: Cloud KMS key that encrypts the job.
+    :param enable_web_access: whether one may open a shell on the replicas from the console.
+    :param region: where to run it, for those who keep it with the job; the operator's ``region`` goes first.
+    :param migration_notes: what :meth:`from_ai_platform` could not translate one to one.
     :raises InvalidTrainingJob: with all problems at once.
     """
 
@@ -94,6 +104,7 @@ class TrainingJob:
     env: Mapping[str, str] = field(default_factory=dict)
     machine_type: str = "n1-standard-4"
     accelerator: str | None = None
+    boot_disk_type: str | None = None
     boot_disk_gb: int | str | None = None
     workers: int | str | Replicas = 0
     parameter_servers: int | str | Replicas = 0
@@ -106,6 +117,9 @@ class TrainingJob:
     service_account: str | None = None
     network: str | None = None
     kms_key: str | None = None
+    enable_web_access: bool = False
+    region: str | None = None
+    migration_notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -132,6 +146,32 @@ class TrainingJob:
             if isinstance(value.get(name), Mapping)
         }
         return cls(**{**value, **roles})
+
+    @classmethod
+    def from_ai_platform(cls, source: Mapping[str, Any] | str | Path) -> TrainingJob:
+        """Return the job that AI Platform's ``trainingInput`` described.
+
+        :param source: a ``trainingInput`` or what holds one under that key: a mapping, or the path of a YAML
+            or JSON file.
+        :return: the job; what is not one to one is in its ``migration_notes``.
+        :raises InvalidTrainingJob: every problem at once, and for what has no equivalent what to do instead.
+        """
+        from airflow_ml_provider.jobs.ai_platform import training_job
+
+        return training_job(source)
+
+    @classmethod
+    def from_gcloud(cls, command: str | Sequence[str], env: Mapping[str, str] | None = None) -> TrainingJob:
+        """Return the job that ``gcloud ai-platform jobs submit training …`` would have started.
+
+        :param command: the command line, as one text or in words.
+        :param env: values of the shell variables in a command given as text.
+        :return: as :meth:`from_ai_platform`; flags override ``--config``.
+        :raises InvalidTrainingJob: as :meth:`from_ai_platform`, and for an unknown flag or variable.
+        """
+        from airflow_ml_provider.jobs.gcloud import training_job
+
+        return training_job(command, env)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""
@@ -162,6 +202,8 @@ class TrainingJob:
             spec["serviceAccount"] = self.service_account
         if self.network:
             spec["network"] = self.network
+        if self.enable_web_access:
+            spec["enableWebAccess"] = True
         body: dict[str, Any] = {"displayName": self.display_name or "training", "jobSpec": spec}
         all_labels = {**self.labels, **(labels or {})}
         if all_labels:
@@ -196,9 +238,12 @@ class TrainingJob:
             "replicaCount": str(int(role.count)),
             "containerSpec": container,
         }
-        disk = role.boot_disk_gb or self.boot_disk_gb
-        if disk:
-            pool["diskSpec"] = {"bootDiskType": "pd-ssd", "bootDiskSizeGb": int(disk)}
+        disk_type, disk_gb = (
+            role.boot_disk_type or self.boot_disk_type,
+            role.boot_disk_gb or self.boot_disk_gb,
+        )
+        if disk_type or disk_gb:
+            pool["diskSpec"] = {"bootDiskType": disk_type or "pd-ssd", "bootDiskSizeGb": int(disk_gb or 100)}
         return pool
 
 
@@ -224,7 +269,7 @@ def _plain(value: Any) -> dict[str, Any]:
     for item in dataclasses.fields(value):
         content = getattr(value, item.name)
         default = item.default_factory() if callable(item.default_factory) else item.default
-        if content == default:
+        if content == default or item.name == "migration_notes":
             continue
         if isinstance(content, Replicas):
             content = _plain(content)
@@ -251,6 +296,7 @@ def _problems(job: TrainingJob) -> list[str]:
     found: list[str] = []
     found += _image_problems("image_uri", job.image_uri)
     found += _machine_problems("", job.machine_type, job.accelerator, job.boot_disk_gb)
+    found += _disk_problems("", job.boot_disk_type)
     found += _container_problems("", job.args, job.command, job.env)
     for name in ("workers", "parameter_servers", "evaluator"):
         found += _role_problems(name, getattr(job, name))
@@ -278,11 +324,12 @@ def _role_problems(name: str, role: int | str | Replicas) -> list[str]:
     if replicas.image_uri is not None:
         found += _image_problems(f"{name}.image_uri", replicas.image_uri)
     found += _machine_problems(f"{name}.", replicas.machine_type, replicas.accelerator, replicas.boot_disk_gb)
+    found += _disk_problems(f"{name}.", replicas.boot_disk_type)
     return found + _container_problems(f"{name}.", replicas.args or (), replicas.command or (), replicas.env)
 
 
 def _image_problems(where: str, image: Any) -> list[str]:
-    if is_template(image) or isinstance(image, str) and _IMAGE.match(image):
+    if is_template(image) or (isinstance(image, str) and _IMAGE.match(image)):
         return []
     return [f"{where}: {image!r} is not an image URI such as europe-docker.pkg.dev/PROJECT/REPO/IMAGE:TAG"]
 
@@ -303,6 +350,12 @@ def _machine_problems(
         if not re.fullmatch(r"\d+", str(disk)) or not 100 <= int(disk) <= 64000:
             found.append(f"{where}boot_disk_gb: {disk!r}; 100 to 64000 GB allowed")
     return found
+
+
+def _disk_problems(where: str, kind: str | None) -> list[str]:
+    if kind is None or is_template(kind) or kind in _DISKS:
+        return []
+    return [f"{where}boot_disk_type: {kind!r} is not one of {sorted(_DISKS)}"]
 
 
 def _container_problems(
