@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,8 +29,10 @@ BUCKET, ROOT, MODEL, DATASET = "retraining", "gs://retraining/shop", "recommende
 PROJECT = "demo-project"
 FIRST_NIGHT = datetime(2026, 1, 5, 3, tzinfo=UTC)
 EXPECTED = ("promoted", "promoted", "refused")
-# What Airflow prints as a task begins, and what our operators say of a job's progress.
-_TASK = re.compile(r"(?:Starting attempt|\[DAG TEST\] starting|Running task).*?task_id[=\s\"']+(\w+)")
+# What Airflow prints as a task begins, and what our operators say of a job's state and print of its log.
+_TASK = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
+_STATE = re.compile(r"recommender_nightly\.\w+ \S+: ([A-Z]+)\b")
+_REPLICA = re.compile(r"(\[workerpool\d-\d\] .*?)(?:\s+\[[\w.]+\].*)?$")
 
 
 class DemoFailed(Exception):
@@ -72,7 +74,7 @@ def run(folder: Path, repository: Path) -> None:
         warehouse, files = _clients()
         files.create_bucket(BUCKET, location="europe-west4")
         warehouse.create_dataset(DATASET)
-        nights = []
+        nights: list[Night] = []
         for number, batch in enumerate(ratings.nightly_batches(FIRST_NIGHT), start=1):
             _say(f"Night {number}: {batch.rows:,} ratings arrive in BigQuery")
             _load(warehouse, files, batch, folder, number)
@@ -121,7 +123,7 @@ def _emulator(folder: Path, repository: Path) -> Iterator[dict[str, str]]:
 def _exported(process: subprocess.Popen[str], log: Path) -> dict[str, str]:
     import shlex
 
-    exported = {}
+    exported: dict[str, str] = {}
     assert process.stdout is not None
     for line in process.stdout:
         if not line.startswith("export "):
@@ -163,9 +165,12 @@ def _airflow(words: list[str], env: Mapping[str, str], log: Path, progress: bool
 
 
 def _show(line: str) -> None:
-    task = _TASK.search(line)
-    if task:
+    if task := _TASK.search(line):
         _say(f"  {task.group(1)}")
+    elif state := _STATE.search(line):
+        _say(f"    job {state.group(1)}")
+    elif replica := _REPLICA.search(line):
+        _say(f"      {replica.group(1)}")
 
 
 def _clients() -> tuple[bigquery.Client, storage.Client]:
@@ -214,13 +219,13 @@ def _outcome(store: ModelStore, number: int, before: list[Night]) -> Night:
     records = store.history()
     if len(records) != number:
         raise DemoFailed(f"Night {number} left {len(records)} records in the model's history, not {number}")
-    record: Any = records[-1]
-    outcome = "promoted" if record.kind in ("bootstrap", "promote") else "refused"
+    record = records[-1]
+    outcome = record.act
     champion = store.champion()
     expected = record.version if outcome == "promoted" else before[-1].version
     if champion is None or champion.version != expected:
         raise DemoFailed(f"Night {number} was {outcome}, but the champion is {champion}")
-    night = Night(outcome, record.version, record.reason)
+    night = Night(outcome, record.version, record.why)
     _say(f"Night {number}: {outcome}: {night.sentence}")
     return night
 

@@ -70,6 +70,7 @@ class Api:
         self.schemas: dict[str, dict[str, Any]] = document["schemas"]
         self.common_parameters: dict[str, Any] = document.get("parameters", {})
         self.service_path: str = document["servicePath"]
+        self.locations: frozenset[str] = frozenset(e["location"] for e in document.get("endpoints", []))
         self.methods = list(self._methods(document.get("resources", {})))
 
     def _methods(self, resources: Mapping[str, Any]) -> Iterator[Method]:
@@ -114,6 +115,8 @@ class Api:
                 values[name] = raw[-1]
                 continue
             spec = match.method.parameters.get(name) or self.common_parameters.get(name)
+            if spec is None and self.snake_case:
+                spec = match.method.parameters.get(_camel(name))
             if spec is None:
                 raise ApiError(
                     400,
@@ -122,7 +125,8 @@ class Api:
                     location=name,
                 )
             converted = [_parameter(name, spec, text) for text in raw]
-            values[name] = converted if spec.get("repeated") else converted[-1]
+            canonical = _camel(name) if self.snake_case else name
+            values[canonical] = converted if spec.get("repeated") else converted[-1]
         for name, spec in match.method.parameters.items():
             if spec.get("required") and spec.get("location") == "query" and name not in values:
                 raise ApiError(400, f"Required parameter: {name}", reason="required", location=name)

@@ -124,9 +124,9 @@ class Application:
         owner: Service | None = None
         try:
             for service in self.services:
-                answer = service.undocumented(request)
-                if answer is not None:
-                    return answer
+                answered = service.undocumented(request)
+                if answered is not None:
+                    return answered
                 match = service.api.match(request.http_method, request.path)
                 if match is None:
                     continue

@@ -9,7 +9,7 @@ from airflow_ml_provider.compat import AirflowException, AirflowFailException, B
 
 if TYPE_CHECKING:
     from airflow_ml_provider.compat import Context
-    from airflow_ml_provider.models.gate import GateSettings
+    from airflow_ml_provider.models.settings import GateSettings
     from airflow_ml_provider.models.store import ModelStore
 
 
@@ -63,7 +63,7 @@ class ModelGateOperator(_ModelOperator):
     :param root: ``gs://BUCKET/FOLDER`` that holds ``models/`` (templated).
     :param model: the model's name (templated).
     :param version: the challenger (templated).
-    :param settings: what is required of it, see :class:`~airflow_ml_provider.models.gate.GateSettings`;
+    :param settings: what is required of it, see :class:`~airflow_ml_provider.models.settings.GateSettings`;
         its defaults if None (a mapping is templated).
     :param project_id: the connection's project by default (templated).
     :param gcp_conn_id: Google Cloud connection (templated).
@@ -81,8 +81,10 @@ class ModelGateOperator(_ModelOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, and record the decision."""
+        from airflow_ml_provider.models.decision import Outcome
         from airflow_ml_provider.models.errors import InvalidInput, ModelStoreError
-        from airflow_ml_provider.models.gate import GateSettings, Outcome, decide
+        from airflow_ml_provider.models.gate import decide
+        from airflow_ml_provider.models.settings import GateSettings
 
         store = self._store()
         try:
@@ -94,7 +96,7 @@ class ModelGateOperator(_ModelOperator):
             report = store.write_decision(self.version, decision)
             if decision.outcome is not Outcome.PROMOTE:
                 store.refuse(self.version, decision, by=author(context))
-        except (InvalidInput, ValueError) as error:
+        except InvalidInput as error:
             raise AirflowFailException(str(error)) from error
         except ModelStoreError as error:
             raise AirflowException(str(error)) from error
