@@ -170,7 +170,12 @@ def _application(settings: Settings, environment: dict[str, str]) -> Application
         images = (*settings.images, *default_images(Path.cwd()))
         cluster = ProcessCluster(data / "replicas", images, environment)
     vertex = VertexAI(
-        data / "vertex", cluster, logs, project=settings.project, pace=Pace().scaled(settings.pace)
+        data / "vertex",
+        cluster,
+        logs,
+        project=settings.project,
+        pace=Pace().scaled(settings.pace),
+        bucket_exists=store.has_bucket,
     )
     bigquery = BigQuery(data / "bigquery", store, project=settings.project)
     return Application([vertex, bigquery, CloudLogging(logs), CloudStorage(store)])

@@ -90,7 +90,12 @@ class JobRunner:
         since = (datetime.now(UTC) - LOOK_BACK).strftime("%Y-%m-%dT%H:%M:%SZ")
         jobs = self.client.jobs(identity.filter(since))
         current = [job for job in jobs if generation_of(job.labels) == identity.generation]
-        usable = [job for job in current if job.state in states.ADOPTABLE or job.succeeded]
+        # On a first try, a success belongs to a run of the same name that was deleted.
+        usable = [
+            job
+            for job in current
+            if job.state in states.ADOPTABLE or (job.succeeded and identity.try_number > 1)
+        ]
         keep = usable[0] if usable else None
         for job in jobs:
             superseded = generation_of(job.labels) <= identity.generation

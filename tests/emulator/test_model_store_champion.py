@@ -453,7 +453,7 @@ def test_a_promotion_that_was_overtaken_by_another_is_not_repeated_blindly(
         return send()
 
     slow = faulty_store(address, "champion.json", overtaken)
-    with pytest.raises(ChampionChanged, match="promoted at .* by faster"):
+    with pytest.raises(ChampionChanged, match=r"promoted at .* by faster"):
         slow.promote("v2", decision("v2", "v1"), by="slower")
 
     assert acts(store)[1:] == [(2, "promoted", "v3", "v3")]
@@ -551,13 +551,18 @@ def test_of_many_promotions_at_once_exactly_one_wins(address: str, store: ModelS
 
 
 def test_records_written_at_once_are_all_kept_in_one_order(address: str, store: ModelStore) -> None:
-    def refuse(own: ModelStore, name: str) -> None:
-        for number in range(4):
-            version = f"{name}-{number}"
-            own.refuse(version, decision(version, None, Outcome.HOLD), by=name)
+    def refusals(name: str) -> Callable[[], None]:
+        own = another(address)
+
+        def refuse() -> None:
+            for number in range(4):
+                version = f"{name}-{number}"
+                own.refuse(version, decision(version, None, Outcome.HOLD), by=name)
+
+        return refuse
 
     names = [f"night{number}" for number in range(5)]
-    results = at_once([lambda name=name, own=another(address): refuse(own, name) for name in names])
+    results = at_once([refusals(name) for name in names])
 
     assert results == [None] * len(names)
     history = store.history()
@@ -569,9 +574,10 @@ def test_of_two_rollbacks_at_once_one_is_done(address: str, store: ModelStore, b
     trained(bucket, "v1", "v2", "v3")
     promote(store, "v1", "v2", "v3")
 
-    results = at_once(
-        [lambda own=another(address): own.rollback(by="anna", why="bad", expected="v3") for _ in range(3)]
-    )
+    def rollback() -> Any:
+        return another(address).rollback(by="anna", why="bad", expected="v3")
+
+    results = at_once([rollback] * 3)
 
     assert [result.version for result in results] == ["v2", "v2", "v2"]
     assert len(store.history()) == 4

@@ -122,6 +122,11 @@ def test_a_cleared_task_does_not_take_the_old_success(runner, service):
     assert runner.find_or_create({}, CLEARED) != earlier
 
 
+def test_a_run_that_was_deleted_and_made_again_does_not_take_the_old_success(runner, service):
+    earlier = service.add(states.SUCCEEDED)
+    assert runner.find_or_create({}, FIRST_TRY) != earlier
+
+
 def test_of_two_jobs_the_oldest_stays(runner, service):
     younger = service.add(age=1)
     older = service.add(age=2)

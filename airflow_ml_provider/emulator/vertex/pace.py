@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,7 @@ class Pace:
     pending: float = 0.5
     error: float = 1.5
     delete: float = 0.2
+
+    def scaled(self, factor: float) -> Pace:
+        """Return all delays, multiplied."""
+        return Pace(*(delay * factor for delay in astuple(self)))

@@ -1,0 +1,446 @@
+"""The model store: versions in a bucket, the pointer to the champion, and the history of both."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_ml_provider.models.bucket import Bucket
+from airflow_ml_provider.models.decision import Decision, Outcome, to_json
+from airflow_ml_provider.models.errors import (
+    ChampionChanged,
+    IncompleteVersion,
+    InvalidDocument,
+    InvalidRecord,
+    ModelStoreError,
+    NoEarlierChampion,
+    NotJustified,
+    VersionBlocked,
+)
+from airflow_ml_provider.models.evaluation import Evaluation
+from airflow_ml_provider.models.journal import Journal, Pointer
+from airflow_ml_provider.models.manifest import Manifest
+from airflow_ml_provider.models.record import BLOCKED_LIMIT, EARLIER_LIMIT, Record, checked_act
+from airflow_ml_provider.models.uri import Place, checked_name
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+_JSON = "application/json"
+_NIGHTS_IN_REPORT = 60
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in production.
+
+    :param version: its name.
+    :param generation: of ``champion.json`` when it was read.
+    :param record: the act that made it champion.
+    """
+
+    version: str
+    generation: int
+    record: Record
+
+
+class ModelStore:
+    """One model's versions, champion and history, under ``ROOT/models/MODEL/``.
+
+    All failures are :class:`~airflow_ml_provider.models.errors.ModelStoreError`.
+
+    :param client: a ``google.cloud.storage`` client with the caller's credentials.
+    :param root: ``gs://BUCKET`` or ``gs://BUCKET/FOLDER``.
+    :param model: the model's name.
+    :param clock: tells the time, with its zone.
+    :raises InvalidName: the root or the model's name is not allowed.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        root: str,
+        model: str,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.model = checked_name("model", model)
+        self._folder = Place.parse(root) / "models" / model
+        self._bucket = Bucket(client, self._folder.bucket)
+        self._journal = Journal(self._bucket, self._folder, self.model)
+        self._clock = clock
+
+    # --- versions
+
+    def version_uri(self, version: str) -> str:
+        """Return a version's folder, with a slash at its end."""
+        return f"{self._version(version)}/"
+
+    def evaluation_uri(self, version: str) -> str:
+        """Return where a version's evaluation belongs."""
+        return str(self._version(version) / "evaluation.json")
+
+    def version_of(self, uri: str) -> str:
+        """Return the version whose folder this is.
+
+        :raises InvalidInput: it is no folder of a version of this model.
+        """
+        place = Place.parse(uri)
+        version = checked_name("version", place.path.rpartition("/")[2])
+        if place != self._version(version):
+            raise InvalidDocument(uri, "", f"is not a version of {self._folder}")
+        return version
+
+    def manifest(self, version: str) -> Manifest:
+        """Return what a version consists of.
+
+        :raises DocumentNotFound: it has no manifest: its training has not finished.
+        :raises InvalidDocument: its manifest is wrong.
+        """
+        place = self._version(version) / "manifest.json"
+        advice = (
+            "the version is incomplete, its training did not finish; look at the training job, or train again"
+        )
+        return Manifest.parse(str(place), self._bucket.document(place, advice))
+
+    def verify(self, version: str, *, sha256: bool = False) -> Manifest:
+        """Check that every file of a version is there.
+
+        :param sha256: read each file and compare its content as well; the size is always compared.
+        :return: the manifest.
+        :raises DocumentNotFound: there is no manifest.
+        :raises IncompleteVersion: files are missing or differ from what the manifest says.
+        """
+        manifest = self.manifest(version)
+        folder = self._version(version)
+        sizes = self._bucket.sizes(folder / "")
+        problems = []
+        for file in manifest.files:
+            place = folder / file.path
+            size = sizes.get(place.path)
+            if size is None:
+                problems.append(f"{file.path} is missing")
+            elif size != file.size:
+                problems.append(f"{file.path} has {size:,} bytes instead of {file.size:,}")
+            elif sha256 and self._sha256(place) != file.sha256:
+                problems.append(f"{file.path} has other content than was written")
+        if problems:
+            more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+            raise IncompleteVersion(
+                f"{folder}/ does not hold what its manifest lists: {'; '.join(problems[:5])}{more}. "
+                "Nothing was changed. Train the version again, or restore the files."
+            )
+        return manifest
+
+    def evaluation(self, version: str) -> Evaluation:
+        """Return what was measured of a version.
+
+        :raises DocumentNotFound: it has not been evaluated.
+        :raises InvalidDocument: the file is wrong, or is about another version.
+        """
+        place = self._version(version) / "evaluation.json"
+        raw = self._bucket.document(place, "the evaluation job did not write it; look at that job's log")
+        evaluation = Evaluation.parse(str(place), raw)
+        if evaluation.challenger.uri.rstrip("/") != str(self._version(version)):
+            problem = f"is {evaluation.challenger.uri}, but this should be about {self.version_uri(version)}"
+            raise InvalidDocument(str(place), "challenger.uri", problem)
+        if evaluation.champion is not None:
+            try:
+                self.version_of(evaluation.champion.uri)
+            except ModelStoreError as error:
+                raise InvalidDocument(str(place), "champion.uri", str(error)) from None
+        return evaluation
+
+    def decision(self, version: str) -> Decision:
+        """Return what was decided on a version.
+
+        :raises DocumentNotFound: nothing was.
+        :raises InvalidDocument: the file is wrong, or is about another version.
+        """
+        place = self._version(version) / "decision.json"
+        raw = self._bucket.document(place, "the gate has not decided on this version; run it first")
+        decision = Decision.parse(str(place), raw)
+        if decision.challenger != version:
+            raise InvalidDocument(str(place), "challenger", f"is {decision.challenger!r}, not {version!r}")
+        return decision
+
+    def write_decision(self, version: str, decision: Decision) -> str:
+        """Write a decision beside its version, as ``decision.json`` and as ``report.html`` for people.
+
+        :return: the report's URI.
+        :raises InvalidRecord: the decision is about another version, or about another evaluation than the
+            one that is in the bucket now.
+        """
+        from airflow_ml_provider.models.report import render
+
+        folder = self._version(version)
+        evaluation = self.evaluation(version)
+        if decision.challenger != version or decision.fingerprint != evaluation.fingerprint:
+            raise InvalidRecord(
+                f"{evaluation.uri} is not what the decision on {decision.challenger!r} "
+                "was made from: decide again"
+            )
+        history = self.history(limit=_NIGHTS_IN_REPORT)
+        report = render(decision, evaluation, self.manifest(version), history, model=self.model)
+        self._bucket.put(folder / "report.html", report.encode(), "text/html; charset=utf-8")
+        self._bucket.put(folder / "decision.json", to_json(decision.to_mapping()), _JSON)
+        return str(folder / "report.html")
+
+    # --- the champion
+
+    def champion(self) -> Champion | None:
+        """Return the version in production, or None if there has been none.
+
+        :raises InvalidDocument: the pointer can't be read.
+        """
+        pointer = self._journal.read()
+        record = self._journal.promotion(pointer.record)
+        if record is None or pointer.champion is None:
+            return None
+        return Champion(pointer.champion, pointer.generation, record)
+
+    def promote(
+        self,
+        version: str,
+        decision: Decision | None = None,
+        *,
+        by: str,
+        why: str | None = None,
+        expected: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        force: bool = False,
+    ) -> Champion:
+        """Make a version the champion. Doing it again changes nothing.
+
+        :param version: complete, and not blocked.
+        :param decision: the gate's; reason, expected champion and evidence are taken from it.
+        :param by: who promotes.
+        :param why: the reason; required without a decision, and to force.
+        :param expected: without a decision, the champion that the version was compared with, or None.
+        :param evidence: without a decision, at most 1.2 kB of JSON.
+        :param force: promote although the decision is not PROMOTE, or the version was rolled back from.
+        :return: the champion, with the record of its promotion.
+        :raises ChampionChanged: the champion is another than expected: evaluate again.
+        :raises NotJustified: the decision is not PROMOTE.
+        :raises VersionBlocked: the version was rolled back from.
+        :raises IncompleteVersion: files are missing.
+        :raises InvalidRecord: who or why is missing, or the evidence is too large.
+        """
+        if force and not why:
+            raise InvalidRecord("a forced promotion needs a reason: give why")
+        if decision is not None:
+            if decision.challenger != version:
+                raise InvalidRecord(f"the decision is about {decision.challenger!r}, not {version!r}")
+            if decision.outcome is not Outcome.PROMOTE and not force:
+                raise NotJustified(
+                    f"{version} is not promoted, the gate decided {decision.summary} "
+                    "To overrule it, promote with force and a reason."
+                )
+            why, expected, evidence = why or decision.summary, decision.champion, decision.evidence()
+        by, why, evidence = checked_act(by, why or "", evidence)
+        manifest = self.verify(version)
+
+        def act(pointer: Pointer) -> Record | None:
+            current = self._journal.promotion(pointer.record)
+            if current and pointer.champion == version:
+                if evidence == current.evidence or expected == version:
+                    return None
+            if pointer.champion != expected:
+                raise self._changed(version, expected, pointer.champion, current)
+            if version in pointer.blocked and not force:
+                raise VersionBlocked(
+                    f"{manifest.uri}: {version} was rolled back from and is blocked, so that a "
+                    "retry can't bring it back. Train a new version, or promote this one with "
+                    "force and a reason."
+                )
+            return self._draft(
+                pointer,
+                "promoted",
+                version,
+                champion=version,
+                by=by,
+                why=why,
+                evidence=evidence,
+                forced=force,
+                earlier=(*([pointer.champion] if pointer.champion else []), *pointer.earlier),
+                blocked=tuple(name for name in pointer.blocked if name != version),
+            )
+
+        return self._as_champion(self._journal.commit(act))
+
+    def rollback(self, to: str | None = None, *, by: str, why: str, expected: str | None = None) -> Champion:
+        """Return to an earlier version, and block those that came after it.
+
+        :param to: the version; by default the one that was champion before the current one.
+        :param by: who rolls back.
+        :param why: the reason.
+        :param expected: the champion to leave. Whoever may try again must give it: only then is a rollback
+            that has happened recognised as such, and not done twice.
+        :return: the champion, with the record of the rollback.
+        :raises ChampionChanged: the champion is another than expected, or changed meanwhile.
+        :raises NoEarlierChampion: there was none, or ``to`` is the champion already.
+        :raises VersionBlocked: ``to`` was itself rolled back from.
+        :raises IncompleteVersion: files of the earlier version are missing.
+        """
+        by, why, _ = checked_act(by, why, None)
+        if to is not None:
+            checked_name("version", to)
+        left = expected
+
+        def act(pointer: Pointer) -> Record | None:
+            nonlocal left
+            current, champion = self._journal.promotion(pointer.record), pointer.champion
+            if current is None or champion is None:
+                raise NoEarlierChampion(f"{self._journal.uri}: there is no champion to roll back from")
+            done = champion == to if to else left is not None and current.previous == left
+            if current.act == "rolled_back" and done:
+                return None
+            left = left or champion
+            if champion != left:
+                raise self._changed(to or "an earlier version", left, champion, current)
+            target = to or next((name for name in pointer.earlier if name not in pointer.blocked), None)
+            if target is None:
+                raise NoEarlierChampion(
+                    f"{self._journal.uri}: no champion before {champion} is known. Name the version to "
+                    f"return to; the history stands under {self._folder}/history/."
+                )
+            if target == champion:
+                raise NoEarlierChampion(f"{self._journal.uri}: {champion} is the champion already")
+            if target in pointer.blocked:
+                raise VersionBlocked(
+                    f"{self._journal.uri}: {target} was itself rolled back from. If it is to return "
+                    "nevertheless, promote it with force and a reason."
+                )
+            self.verify(target)
+            skipped, rest = _split(pointer.earlier, target)
+            return self._draft(
+                pointer,
+                "rolled_back",
+                target,
+                champion=target,
+                by=by,
+                why=why,
+                evidence=None,
+                earlier=rest,
+                blocked=tuple(dict.fromkeys((champion, *skipped, *pointer.blocked))),
+            )
+
+        return self._as_champion(self._journal.commit(act))
+
+    def refuse(
+        self,
+        version: str,
+        decision: Decision | None = None,
+        *,
+        by: str,
+        why: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Record that a version was not promoted. The champion stays.
+
+        :param decision: the gate's; reason and evidence are taken from it.
+        :param by: who refused it.
+        :param why: the reason; required without a decision.
+        :param evidence: without a decision, at most 1.2 kB of JSON.
+        :return: the record; the newest one if that is the same refusal.
+        :raises InvalidRecord: who or why is missing, the evidence is too large, or the decision is PROMOTE.
+        """
+        checked_name("version", version)
+        if decision is not None:
+            if decision.challenger != version or decision.outcome is Outcome.PROMOTE:
+                raise InvalidRecord(
+                    f"{version} can't be refused by the decision {decision.outcome.value} "
+                    f"on {decision.challenger}"
+                )
+            why, evidence = why or decision.summary, decision.evidence()
+        by, why, evidence = checked_act(by, why or "", evidence)
+
+        def act(pointer: Pointer) -> Record | None:
+            newest = pointer.record
+            if newest and (newest.act, newest.version, newest.evidence) == ("refused", version, evidence):
+                return None
+            return self._draft(
+                pointer,
+                "refused",
+                version,
+                champion=pointer.champion,
+                by=by,
+                why=why,
+                evidence=evidence,
+                earlier=pointer.earlier,
+                blocked=pointer.blocked,
+            )
+
+        record = self._journal.commit(act).record
+        assert record is not None
+        return record
+
+    def history(self, limit: int | None = None) -> list[Record]:
+        """Return what was done, oldest first; a record that its writer could not copy is copied now.
+
+        :param limit: only the newest so many.
+        """
+        return self._journal.records(limit)
+
+    def _draft(self, pointer: Pointer, act: str, version: str, **given: Any) -> Record:
+        """Return a record that still lacks its number."""
+        fields = {
+            "forced": False,
+            **given,
+            "earlier": given["earlier"][:EARLIER_LIMIT],
+            "blocked": given["blocked"][:BLOCKED_LIMIT],
+        }
+        return Record(
+            number=0,
+            act=act,
+            model=self.model,
+            version=version,
+            champion_since=pointer.record.champion_since if pointer.record else None,
+            previous=pointer.champion,
+            at=self._clock().astimezone(UTC).isoformat(timespec="seconds"),
+            nonce=secrets.token_hex(16),
+            **fields,
+        )
+
+    def _as_champion(self, pointer: Pointer) -> Champion:
+        record = self._journal.promotion(pointer.record)
+        assert record is not None
+        assert record.champion is not None
+        return Champion(record.champion, pointer.generation, record)
+
+    def _changed(
+        self, version: str, expected: str | None, champion: str | None, record: Record | None
+    ) -> ChampionChanged:
+        now = "there is no champion"
+        if record is not None:
+            verb = "was rolled back to" if record.act == "rolled_back" else "was promoted"
+            now = f"the champion is {champion}, which {verb} at {record.at} by {record.by} ({record.why})"
+        then = f"with {expected} as champion" if expected else "without a champion"
+        if champion == version:
+            advice = "It is what was asked for, but on other evidence; nothing needs to be done."
+        else:
+            advice = "Nothing was changed. Evaluate it against that champion, and decide again."
+        return ChampionChanged(
+            f"{self._journal.uri}: {version} was decided on {then}, but now {now}. {advice}", champion
+        )
+
+    def _version(self, version: str) -> Place:
+        return self._folder / "versions" / checked_name("version", version)
+
+    def _sha256(self, place: Place) -> str:
+        digest = hashlib.sha256()
+        for chunk in self._bucket.chunks(place):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+def _split(earlier: tuple[str, ...], target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return those promoted after the target, and those before it."""
+    if target not in earlier:
+        return (), earlier
+    at = earlier.index(target)
+    return earlier[:at], earlier[at + 1 :]

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from airflow_ml_provider.compat import AirflowException, AirflowFailException
+from airflow_ml_provider.hooks.vertex import VertexHook
+from airflow_ml_provider.jobs import TrainingJob
+from airflow_ml_provider.operators import EvaluateModelOperator, ModelGateOperator, PromoteModelOperator
+from tests.airflow.test_training_operator import TaskInstance
+from tests.conftest import IMAGE
+
+ROOT = "gs://retraining/shop"
+MODEL = {"root": ROOT, "model": "recommender"}
+PREFIX = "shop/models/recommender"
+
+
+def add_version(bucket, version):
+    """Write a complete version, as a trainer does."""
+    content = version.encode()
+    bucket.blob(f"{PREFIX}/versions/{version}/model.bin").upload_from_string(content)
+    manifest = {
+        "schema": 1,
+        "model": "wals",
+        "files": [{"path": "model.bin", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
+        "arguments": {},
+        "seed": 1,
+        "data": {"files": [], "rows": None, "users": None, "items": None},
+        "image": IMAGE,
+        "job": None,
+        "metrics": {},
+        "framework": {},
+        "created": "2026-11-20T00:00:00+00:00",
+    }
+    bucket.blob(f"{PREFIX}/versions/{version}/manifest.json").upload_from_string(json.dumps(manifest))
+
+
+def evaluation(challenger, rmse, champion=None, champion_rmse=1.0, users=400, per_user=20):
+    """Return what an evaluation job measured: every user alike, so that the interval is narrow."""
+
+    def scored(version, value):
+        uri = f"{ROOT}/models/recommender/versions/{version}/"
+        return {"uri": uri, "metrics": {"rmse": value}, "constant": False, "coverage": 1.0}
+
+    a, b = rmse**2 * per_user, champion_rmse**2 * per_user
+    paired = {
+        "squared_error": {
+            "unit": "user",
+            "units": users,
+            "sums": {"n": users * per_user, "challenger": users * a, "champion": users * b},
+            "products": {
+                "nn": users * per_user**2,
+                "nc": users * per_user * a,
+                "np": users * per_user * b,
+                "cc": users * a * a,
+                "pp": users * b * b,
+                "cp": users * a * b,
+            },
+        }
+    }
+    return {
+        "schema": 1,
+        "rows": users * per_user,
+        "data": {"files": [], "sha256": "0" * 64},
+        "challenger": scored(challenger, rmse),
+        "champion": scored(champion, champion_rmse) if champion else None,
+        "metrics": {"rmse": {"direction": "lower", "loss": "squared_error"}},
+        "paired": paired if champion else None,
+        "created": "2026-11-20T00:00:00+00:00",
+    }
+
+
+def add_evaluation(bucket, version, *args):
+    text = json.dumps(evaluation(version, *args))
+    bucket.blob(f"{PREFIX}/versions/{version}/evaluation.json").upload_from_string(text)
+
+
+@pytest.fixture
+def store(bucket):
+    return VertexHook().get_store(ROOT, "recommender")
+
+
+def gate(version, **changes):
+    """Run the gate; return its decision and whether what follows it is skipped."""
+    from airflow_ml_provider.compat import DAG
+
+    with DAG("d", schedule=None):
+        task = ModelGateOperator(task_id="gate", version=version, **MODEL, **changes)
+        task >> PromoteModelOperator(task_id="promote", version=version, **MODEL)
+    ti = TaskInstance()
+    try:
+        task.execute({"ti": ti})
+        skipped = False
+    except AirflowException as error:
+        if type(error).__name__ != "DownstreamTasksSkipped":
+            raise
+        assert error.tasks == ["promote"]
+        skipped = True
+    return ti.pushed["decision"], skipped
+
+
+def promote(version):
+    return PromoteModelOperator(task_id="promote", version=version, **MODEL).execute({"ti": TaskInstance()})
+
+
+def test_the_first_version_is_promoted(bucket, store):
+    add_version(bucket, "v1")
+    add_evaluation(bucket, "v1", 1.0)
+    decision, skipped = gate("v1")
+    assert (decision["outcome"], skipped) == ("PROMOTE", False)
+    assert promote("v1")["champion"] == "v1"
+    assert store.champion().version == "v1"
+    assert [record.act for record in store.history()] == ["promoted"]
+
+
+def test_promoting_twice_changes_nothing(bucket, store):
+    add_version(bucket, "v1")
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    assert promote("v1") == promote("v1")
+    assert len(store.history()) == 1
+
+
+def test_a_worse_version_is_refused_and_what_follows_is_skipped(bucket, store):
+    for version in ("v1", "v2"):
+        add_version(bucket, version)
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    promote("v1")
+    add_evaluation(bucket, "v2", 1.4, "v1", 1.0)
+    decision, skipped = gate("v2")
+    assert (decision["outcome"], skipped) == ("BLOCK", True)
+    assert "1.4" in decision["reasons"][0]
+    assert store.champion().version == "v1"
+    assert [record.act for record in store.history()] == ["promoted", "refused"]
+    assert bucket.blob(f"{PREFIX}/versions/v2/report.html").download_as_text().startswith("<!")
+
+
+def test_a_refused_version_can_not_be_promoted_by_running_the_task_alone(bucket, store):
+    for version in ("v1", "v2"):
+        add_version(bucket, version)
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    promote("v1")
+    add_evaluation(bucket, "v2", 1.4, "v1", 1.0)
+    gate("v2")
+    with pytest.raises(AirflowFailException, match="BLOCK"):
+        promote("v2")
+    assert store.champion().version == "v1"
+
+
+def test_a_decision_about_a_former_champion_is_not_carried_out(bucket, store):
+    for version in ("v1", "v2", "v3"):
+        add_version(bucket, version)
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    promote("v1")
+    for version in ("v2", "v3"):
+        add_evaluation(bucket, version, 0.9, "v1", 1.0)
+        gate(version)
+    promote("v2")
+    with pytest.raises(AirflowFailException, match="the champion is v2"):
+        promote("v3")
+    assert store.champion().version == "v2"
+
+
+def test_running_the_gate_again_records_a_refusal_once(bucket, store):
+    for version in ("v1", "v2"):
+        add_version(bucket, version)
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    promote("v1")
+    add_evaluation(bucket, "v2", 1.4, "v1", 1.0)
+    gate("v2")
+    gate("v2")
+    assert [record.act for record in store.history()] == ["promoted", "refused"]
+
+
+def test_settings_that_contradict_themselves_fail_the_task(bucket):
+    add_version(bucket, "v1")
+    add_evaluation(bucket, "v1", 1.0)
+    with pytest.raises(AirflowFailException, match="margin"):
+        gate("v1", settings={"margin": -1})
+    with pytest.raises(AirflowFailException, match="marginn"):
+        gate("v1", settings={"marginn": 0.1})
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"schema": 99}'])
+def test_a_missing_or_broken_evaluation_promotes_nothing(bucket, store, content):
+    add_version(bucket, "v1")
+    if content is not None:
+        bucket.blob(f"{PREFIX}/versions/v1/evaluation.json").upload_from_string(content)
+    with pytest.raises(AirflowFailException, match=r"evaluation\.json"):
+        gate("v1")
+    assert store.champion() is None
+
+
+def test_a_bucket_that_does_not_exist_is_named(emulator):
+    task = ModelGateOperator(task_id="gate", root="gs://no-such-bucket/x", model="m", version="v1")
+    with pytest.raises(AirflowException, match="no-such-bucket"):
+        task.execute({"ti": TaskInstance()})
+
+
+SCORER = """
+import json, os, sys
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+print("ARGS", sys.argv[1:])
+flags = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+client = storage.Client(project="p", credentials=AnonymousCredentials())
+text = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "evaluation.json")).read()
+client.bucket("retraining").blob(flags["--output"].removeprefix("gs://retraining/")).upload_from_string(text)
+"""
+
+
+def evaluate(version, **changes):
+    job = TrainingJob(image_uri=IMAGE, args=["evaluate"])
+    arguments = {"data": "gs://retraining/holdout/part-*.csv", "version": version, **MODEL, **changes}
+    task = EvaluateModelOperator(
+        task_id="evaluate", job=job, region="europe-west4", poll_interval=1, **arguments
+    )
+    return task.execute({"ti": TaskInstance()})
+
+
+def test_challenger_and_champion_are_scored_in_one_job(bucket, script, store):
+    script.write_text(SCORER)
+    for version in ("v1", "v2"):
+        add_version(bucket, version)
+    script.with_name("evaluation.json").write_text(json.dumps(evaluation("v1", 1.0)))
+    first = evaluate("v1")
+    assert (first["champion"], first["rows"]) == (None, 8000)
+    gate("v1")
+    promote("v1")
+    script.with_name("evaluation.json").write_text(json.dumps(evaluation("v2", 0.9, "v1", 1.0)))
+    second = evaluate("v2", model="recommender")
+    assert (second["champion"], second["challenger_metrics"], second["champion_metrics"]) == (
+        "v1",
+        {"rmse": 0.9},
+        {"rmse": 1.0},
+    )
+    tail = VertexHook().get_client(region="europe-west4").log_tail(second["job_id"], 20)
+    sent = next(line for line in tail if "ARGS" in line)
+    base = f"{ROOT}/models/recommender/versions"
+    assert f"'--champion', '{base}/v1/'" in sent
+    assert f"'--challenger', '{base}/v2/'" in sent
+    assert f"'--output', '{base}/v2/evaluation.json'" in sent
+
+
+def test_a_version_without_a_manifest_is_not_evaluated(bucket, script):
+    bucket.blob(f"{PREFIX}/versions/v1/model.bin").upload_from_string("half")
+    with pytest.raises(AirflowFailException, match=r"manifest\.json"):
+        evaluate("v1")
+    assert VertexHook().get_client(region="europe-west4").jobs('createTime>"2020-01-01T00:00:00Z"') == []
+
+
+def test_an_evaluation_job_that_writes_nothing_fails_the_task(bucket, script):
+    script.write_text("print('done')")
+    add_version(bucket, "v1")
+    with pytest.raises(AirflowFailException, match=r"evaluation\.json"):
+        evaluate("v1")
