@@ -165,7 +165,7 @@ def _application(settings: Settings, environment: dict[str, str]) -> Application
     logs = LogStore(data / "logging")
     cluster: Cluster
     if settings.docker:
-        cluster = DockerCluster(environment)
+        cluster = DockerCluster(data / "docker", environment)
     else:
         images = (*settings.images, *default_images(Path.cwd()))
         cluster = ProcessCluster(data / "replicas", images, environment)

@@ -149,19 +149,24 @@ class CloudStorage:
     def _get(self, call: Call) -> Response | dict[str, Any]:
         params = call.params
         key = (params["bucket"], params["object"], params.get("generation"))
-        media = params.get("alt") == "media"
-        found = self._store.find(*key)
-        try:
-            versions = (found.generation, found.metageneration) if found else (0, 0)
-            Conditions.of(params).check(*versions, reading=True)
-            if found is not None:
-                check_etag(call, object_etag(found), reading=True)
-        except NotModified:
-            return Response(304)
-        if not media:
-            return object_resource(self._store.get(*key), call.base_url)
+        conditions = Conditions.of(params)
+        if self._store.find(*key) is None:
+            conditions.check(0, 0)
+        # Opened at once with its metadata, so that what is checked is what is sent.
         found, file = self._store.opened(*key)
-        return _media(call, found, file)
+        try:
+            conditions.check(found.generation, found.metageneration, reading=True)
+            check_etag(call, object_etag(found), reading=True)
+            if params.get("alt") == "media":
+                return _media(call, found, file)
+        except NotModified:
+            file.close()
+            return Response(304)
+        except ApiError:
+            file.close()
+            raise
+        file.close()
+        return object_resource(found, call.base_url)
 
     def _list(self, call: Call) -> dict[str, Any]:
         params = call.params
