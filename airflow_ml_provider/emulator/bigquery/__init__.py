@@ -1,0 +1,1 @@
+"""BigQuery v2 over DuckDB."""

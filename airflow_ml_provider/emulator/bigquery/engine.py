@@ -1,0 +1,487 @@
+"""Running jobs: queries in DuckDB, loads from and extracts into Cloud Storage."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from airflow_ml_provider.emulator.bigquery import sql, types
+from airflow_ml_provider.emulator.bigquery.catalog import Catalog, State, TableName, new_physical
+from airflow_ml_provider.emulator.bigquery.fingerprint import farm_fingerprint
+from airflow_ml_provider.emulator.errors import ApiError
+
+if TYPE_CHECKING:
+    from airflow_ml_provider.emulator.storage.store import ObjectStore
+
+ANONYMOUS = "_anonymous"
+_SHARD_ROWS = 1_000_000
+
+
+class Engine:
+    """Everything that touches data.
+
+    :param folder: of the database.
+    :param catalog: what is where.
+    :param store: Cloud Storage.
+    """
+
+    def __init__(self, folder: Path, catalog: Catalog, store: ObjectStore) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._lock = threading.RLock()
+        settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        self._db = duckdb.connect(str(folder / "data.duckdb"), config=settings)
+        self._db.execute("SET TimeZone = 'UTC'")
+        self._db.create_function(
+            "farm_fingerprint", lambda text: farm_fingerprint(text.encode()), ["VARCHAR"], "BIGINT"
+        )
+        self._db.execute(sql.MACROS)
+        # SQL of users reaches neither files nor the network.
+        self._db.execute("SET enable_external_access = false")
+        self._db.execute("SET lock_configuration = true")
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    # --- queries
+
+    def query(self, project: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a query job.
+
+        :return: ``destination`` (a table name or None), ``kind`` and ``dry``.
+        :raises ApiError: the query is refused, or fails.
+        """
+        if config.get("useLegacySql", True):
+            raise sql.invalid("The emulator does not know legacy SQL: set useLegacySql to false")
+        if config.get("queryParameters"):
+            raise sql.unknown("query parameters")
+        dataset = (config.get("defaultDataset") or {}).get("datasetId")
+        translator = sql.Translator(project, dataset, self._catalog.state)
+        text = config.get("query") or ""
+        outcome: dict[str, Any] = {}
+        # A script's later statements may read what earlier ones make, so each is translated when its turn comes.
+        count = len(sql.split(text))
+        for position in range(count):
+            statement = translator.statement(text, position)
+            outcome = self._run(project, statement, config, last=position == count - 1)
+        return outcome
+
+    def check(self, project: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a query would return, without running it."""
+        if config.get("useLegacySql", True):
+            raise sql.invalid("The emulator does not know legacy SQL: set useLegacySql to false")
+        dataset = (config.get("defaultDataset") or {}).get("datasetId")
+        translator = sql.Translator(project, dataset, self._catalog.state)
+        statement = translator.statement(config.get("query") or "", 0)
+        fields = self._describe(statement.sql) if statement.sql else []
+        return {"kind": statement.kind, "schema": fields}
+
+    def _run(
+        self, project: str, statement: sql.Statement, config: Mapping[str, Any], *, last: bool
+    ) -> dict[str, Any]:
+        if statement.kind == "DROP_TABLE":
+            assert statement.target is not None
+            if self._catalog.table(statement.target) is None and statement.lenient:
+                return {"kind": statement.kind, "destination": None}
+            self._catalog.delete_table(statement.target)
+            return {"kind": statement.kind, "destination": None}
+        if statement.target is not None:
+            exists = self._catalog.table(statement.target) is not None
+            if exists and statement.lenient:
+                return {"kind": statement.kind, "destination": statement.target}
+            if exists and not statement.replace:
+                raise ApiError(409, f"Already Exists: Table {statement.target}", reason="duplicate")
+            self._write(statement.target, self._select(statement.sql), "WRITE_TRUNCATE")
+            return {"kind": statement.kind, "destination": statement.target}
+        given = config.get("destinationTable")
+        target = TableName.of(given) if given else TableName(project, ANONYMOUS, new_physical())
+        disposition = config.get("writeDisposition", "WRITE_EMPTY") if given else "WRITE_TRUNCATE"
+        if given and config.get("createDisposition") == "CREATE_NEVER":
+            self._catalog.require_table(target)
+        self._write(target, self._select(statement.sql), disposition)
+        return {"kind": statement.kind, "destination": target}
+
+    def _describe(self, query: str) -> list[dict[str, Any]]:
+        with self._lock:
+            try:
+                relation = self._db.sql(query)
+            except duckdb.Error as error:
+                raise _refused(error) from None
+            if relation is None:
+                return []
+            found = zip(relation.columns, relation.types, strict=True)
+            return [types.field_of(name, _narrow(kind)) for name, kind in found]
+
+    def _select(self, query: str) -> tuple[str, list[dict[str, Any]]]:
+        """Return a query whose columns have BigQuery's types, and their schema."""
+        fields = self._describe(query)
+        columns = ", ".join(
+            f"CAST({types.quoted(field['name'])} AS {types.duckdb_type(field)}) AS {types.quoted(field['name'])}"
+            for field in fields
+        )
+        return f"SELECT {columns} FROM ({query})", fields  # noqa: S608
+
+    def _write(self, target: TableName, made: tuple[str, list[dict[str, Any]]], disposition: str) -> None:
+        query, fields = made
+        if target.dataset != ANONYMOUS:
+            self._catalog.dataset(target.project, target.dataset)
+        existing = self._catalog.table(target)
+        state = self._catalog.state(target) if existing is not None else None
+        if disposition == "WRITE_EMPTY" and state is not None and state.rows:
+            raise ApiError(409, f"Already Exists: Table {target}", reason="duplicate")
+        with self._lock:
+            physical = new_physical()
+            if disposition == "WRITE_APPEND" and state is not None:
+                query, fields = self._appended(state, query, fields, target)
+            try:
+                self._db.execute(f"CREATE TABLE {physical} AS {query}")
+            except duckdb.Error as error:
+                raise _refused(error) from None
+            rows = self._count(physical)
+            if target.dataset == ANONYMOUS:
+                self._ensure_anonymous(target.project)
+            self._catalog.put_table(target, existing or {}, physical, fields, rows)
+            for old in self._catalog.expired():
+                self._db.execute(f"DROP TABLE IF EXISTS {old}")
+
+    def _appended(
+        self, state: State, query: str, fields: list[dict[str, Any]], target: TableName
+    ) -> tuple[str, list[dict[str, Any]]]:
+        old = {field["name"].lower(): field for field in state.schema}
+        for field in fields:
+            known = old.get(field["name"].lower())
+            if known is None or known["type"] != field["type"]:
+                raise ApiError(
+                    400,
+                    f"Provided Schema does not match Table {target}. Cannot add or change field {field['name']}",
+                    reason="invalid",
+                )
+        names = {field["name"].lower() for field in fields}
+        columns = ", ".join(
+            types.quoted(field["name"])
+            if field["name"].lower() in names
+            else f"CAST(NULL AS {types.duckdb_type(field)}) AS {types.quoted(field['name'])}"
+            for field in state.schema
+        )
+        union = f"SELECT * FROM {state.physical} UNION ALL SELECT {columns} FROM ({query})"  # noqa: S608
+        return union, list(state.schema)
+
+    def _ensure_anonymous(self, project: str) -> None:
+        try:
+            self._catalog.put_dataset(project, ANONYMOUS, {}, new=True)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+
+    def _count(self, physical: str) -> int:
+        ((count,),) = self._db.execute(f"SELECT count(*) FROM {physical}").fetchall()  # noqa: S608
+        return int(count)
+
+    # --- rows
+
+    def create(self, target: TableName, fields: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> None:
+        """Make an empty table."""
+        columns = ", ".join(f"{types.quoted(f['name'])} {types.duckdb_type(f)}" for f in fields)
+        with self._lock:
+            physical = new_physical()
+            self._db.execute(f"CREATE TABLE {physical} ({columns or '_empty BOOLEAN'})")
+            self._catalog.put_table(target, more, physical, fields, 0)
+
+    def rows(self, state: State, start: int, limit: int) -> list[tuple[Any, ...]]:
+        """Return some of a table's rows."""
+        with self._lock:
+            return self._db.execute(
+                f"SELECT * FROM {state.physical} LIMIT ? OFFSET ?",  # noqa: S608
+                [limit, start],
+            ).fetchall()
+
+    # --- loads
+
+    def load(self, config: Mapping[str, Any], content: bytes | None) -> int:
+        """Run a load job.
+
+        :param content: of an upload; otherwise the job names files in Cloud Storage.
+        :return: how many rows were loaded.
+        :raises ApiError: the files or the schema are wrong.
+        """
+        import pyarrow as pa
+
+        target = TableName.of(config["destinationTable"])
+        self._catalog.dataset(target.project, target.dataset)
+        existing = self._catalog.table(target)
+        given = (config.get("schema") or {}).get("fields")
+        schema = types.normalized(given) if given else None
+        if schema is None and existing is not None:
+            schema = list(self._catalog.state(target).schema)
+        files = [("upload", content)] if content is not None else self._files(config["sourceUris"])
+        kind = config.get("sourceFormat", "CSV")
+        tables = []
+        for uri, data in files:
+            data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+            if kind == "PARQUET":
+                tables.append(_parquet(uri, data))
+                continue
+            if schema is None:
+                raise ApiError(400, "No schema specified on job or table.", reason="invalid")
+            if kind == "CSV":
+                tables.append(_csv(uri, data, schema, config))
+            elif kind == "NEWLINE_DELIMITED_JSON":
+                tables.append(_ndjson(uri, data, schema, config))
+            else:
+                raise ApiError(400, f"The emulator does not load {kind}.", reason="invalid")
+        loaded = pa.concat_tables(tables)
+        with self._lock:
+            self._db.register("loaded", loaded)
+            try:
+                if schema is None:
+                    made = self._select("SELECT * FROM loaded")
+                else:
+                    columns = ", ".join(
+                        f"CAST({types.quoted(f['name'])} AS {types.duckdb_type(f)}) AS {types.quoted(f['name'])}"
+                        for f in schema
+                    )
+                    made = (f"SELECT {columns} FROM loaded", schema)  # noqa: S608
+                self._write(target, made, config.get("writeDisposition", "WRITE_APPEND"))
+            finally:
+                self._db.unregister("loaded")
+        return int(loaded.num_rows)
+
+    def _files(self, uris: Sequence[str]) -> list[tuple[str, bytes]]:
+        found = []
+        for uri in uris:
+            bucket, _, name = uri.removeprefix("gs://").partition("/")
+            self._store.require_bucket(bucket)
+            names = [name]
+            if "*" in name:
+                before, _, after = name.partition("*")
+                names = [n for n in self._store.names(bucket, before) if n.endswith(after)]
+            if not names:
+                raise ApiError(404, f"Not found: Files {uri}", reason="notFound")
+            for each in names:
+                try:
+                    with self._store.open(bucket, each) as file:
+                        found.append((f"gs://{bucket}/{each}", file.read()))
+                except ApiError as error:
+                    if error.code != 404:
+                        raise
+                    raise ApiError(404, f"Not found: URI {uri}", reason="notFound") from None
+        return found
+
+    # --- extracts
+
+    def extract(self, config: Mapping[str, Any]) -> list[int]:
+        """Run an extract job.
+
+        :return: how many files each URI became.
+        :raises ApiError: the table, the bucket or the combination of settings is wrong.
+        """
+        source = TableName.of(config["sourceTable"])
+        state = self._catalog.state(source)
+        kind = config.get("destinationFormat", "CSV")
+        compression = config.get("compression", "NONE")
+        allowed = {"CSV": ("NONE", "GZIP"), "NEWLINE_DELIMITED_JSON": ("NONE", "GZIP"),
+                   "PARQUET": ("NONE", "SNAPPY", "GZIP", "ZSTD")}  # fmt: skip
+        if kind not in allowed:
+            raise ApiError(400, f"The emulator does not extract {kind}.", reason="invalid")
+        if compression not in allowed[kind]:
+            raise ApiError(400, f"Compression {compression} is not supported for {kind}.", reason="invalid")
+        if kind == "CSV" and any(f["type"] == "RECORD" or f.get("mode") == "REPEATED" for f in state.schema):
+            raise ApiError(
+                400, "Operation cannot be performed on a nested schema. Field: "
+                + next(f["name"] for f in state.schema if f["type"] == "RECORD" or f.get("mode") == "REPEATED"),
+                reason="invalid",
+            )  # fmt: skip
+        uris = config.get("destinationUris") or [config["destinationUri"]]
+        counts = []
+        share = -(-max(state.rows, 1) // len(uris))
+        for number, uri in enumerate(uris):
+            bucket, _, name = uri.removeprefix("gs://").partition("/")
+            if not uri.startswith("gs://") or not name or name.count("*") > 1 or "*" in bucket:
+                raise ApiError(400, f"Invalid destination URI: {uri}", reason="invalid")
+            self._store.require_bucket(bucket)
+            first, last = number * share, min((number + 1) * share, state.rows)
+            size = _SHARD_ROWS if "*" in name else max(last - first, 1)
+            starts = list(range(first, last, size)) or [first]
+            for shard, start in enumerate(starts):
+                rows = self.rows(state, start, min(size, last - start)) if last > start else []
+                content = _serialized(kind, state, rows, config)
+                if compression == "GZIP" and kind != "PARQUET":
+                    content = gzip.compress(content, mtime=0)
+                self._store.write(bucket, name.replace("*", f"{shard:012}"), content, _CONTENT_TYPES[kind])
+            counts.append(len(starts))
+        return counts
+
+
+_CONTENT_TYPES = {
+    "CSV": "text/csv",
+    "NEWLINE_DELIMITED_JSON": "application/json",
+    "PARQUET": "application/octet-stream",
+}
+
+
+def _narrow(kind: Any) -> Any:
+    return "BIGINT" if str(kind) in ("HUGEINT", "UBIGINT", "UINTEGER") else kind
+
+
+def _refused(error: duckdb.Error) -> ApiError:
+    message = str(error).split("\n")[0]
+    for prefix in ("Binder Error: ", "Conversion Error: ", "Invalid Input Error: ", "Out of Range Error: "):
+        message = message.removeprefix(prefix)
+    return sql.invalid(message)
+
+
+def _csv(uri: str, data: bytes, schema: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(
+        config.get("fieldDelimiter", ","), config.get("fieldDelimiter", ",")
+    )
+    skip = int(config.get("skipLeadingRows", 0))
+    null = config.get("nullMarker", "")
+    text = io.StringIO(data.decode("utf-8"), newline="")
+    columns: list[list[Any]] = [[] for _ in schema]
+    problems: list[str] = []
+    bad_allowed = int(config.get("maxBadRecords", 0))
+    reader = csv.reader(text, delimiter=delimiter or ",", quotechar=config.get("quote", '"') or None)
+    for number, row in enumerate(reader):
+        if number < skip or not row:
+            continue
+        try:
+            if len(row) > len(schema) and not config.get("ignoreUnknownValues"):
+                raise ValueError(f"Too many values in line.")
+            if len(row) < len(schema) and not config.get("allowJaggedRows"):
+                raise ValueError(
+                    f"CSV table references column position {len(schema) - 1}, but line contains only {len(row)} columns."
+                )
+            values = [_parsed(f, row[n] if n < len(row) else None, null) for n, f in enumerate(schema)]
+        except ValueError as error:
+            problems.append(f"{error}; line_number: {reader.line_num}")
+            if len(problems) > bad_allowed:
+                break
+            continue
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    if len(problems) > bad_allowed:
+        raise ApiError(
+            400,
+            f"Error while reading data, error message: {problems[-1]} File: {uri}",
+            reason="invalid",
+        )
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.table(arrays, names=[f["name"] for f in schema])
+
+
+def _parsed(field: Mapping[str, Any], text: str | None, null: str) -> str | None:
+    if text is None or text == null:
+        if field.get("mode") == "REQUIRED":
+            raise ValueError(f"Required column value for column '{field['name']}' is missing")
+        return None
+    kind = field["type"]
+    try:
+        if kind == "INTEGER":
+            int(text)
+        elif kind == "FLOAT":
+            float(text)
+        elif kind == "BOOLEAN":
+            return {"true": "true", "t": "true", "1": "true", "yes": "true", "y": "true"}.get(text.lower()) or {
+                "false": "false", "f": "false", "0": "false", "no": "false", "n": "false"
+            }[text.lower()]  # fmt: skip
+        elif kind == "TIMESTAMP":
+            return text.removesuffix(" UTC").removesuffix("Z") + ("" if _has_offset(text) else "+00:00")
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"Could not parse '{text}' as {_STANDARD.get(kind, kind)} for field {field['name']}"
+        ) from None
+    return text
+
+
+_STANDARD = {"INTEGER": "INT64", "FLOAT": "DOUBLE", "BOOLEAN": "BOOL"}
+
+
+def _has_offset(text: str) -> bool:
+    return len(text) > 6 and text[-6] in "+-" and text[-3] == ":"
+
+
+def _ndjson(uri: str, data: bytes, schema: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    names = {field["name"].lower(): field["name"] for field in schema}
+    if any(field["type"] == "RECORD" or field.get("mode") == "REPEATED" for field in schema):
+        raise ApiError(400, "The emulator does not load nested NDJSON.", reason="invalid")
+    rows = []
+    for number, line in enumerate(data.decode().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            unknown = [name for name in row if name.lower() not in names]
+            if unknown and not config.get("ignoreUnknownValues"):
+                raise ValueError(f"No such field: {unknown[0]}.")
+            clean = {names[k.lower()]: v for k, v in row.items() if k.lower() in names}
+            values = {}
+            for field in schema:
+                value = clean.get(field["name"])
+                text = None if value is None else (value if isinstance(value, str) else json.dumps(value))
+                values[field["name"]] = _parsed(field, text, "\x00")
+            rows.append(values)
+        except ValueError as error:
+            raise ApiError(
+                400,
+                f"Error while reading data, error message: JSON parsing error in line {number}: {error} File: {uri}",
+                reason="invalid",
+            ) from None
+    columns = {f["name"]: pa.array([row[f["name"]] for row in rows], pa.string()) for f in schema}
+    return pa.table(columns)
+
+
+def _parquet(uri: str, data: bytes) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(pa.BufferReader(data))
+    except pa.ArrowInvalid as error:
+        raise ApiError(
+            400, f"Error while reading data, error message: {error} File: {uri}", reason="invalid"
+        ) from None
+
+
+def _serialized(kind: str, state: State, rows: Sequence[tuple[Any, ...]], config: Mapping[str, Any]) -> bytes:
+    if kind == "PARQUET":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = [f["name"] for f in state.schema]
+        columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
+        table = pa.table({name: pa.array(list(column)) for name, column in zip(names, columns, strict=True)})
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression=config.get("compression", "NONE"))
+        return sink.getvalue()
+    if kind == "NEWLINE_DELIMITED_JSON":
+        record = {"type": "RECORD", "fields": list(state.schema)}
+        names = [f["name"] for f in state.schema]
+        lines = [json.dumps(types.json_of(record, dict(zip(names, row, strict=True))), ensure_ascii=False,
+                            separators=(",", ":")) for row in rows]  # fmt: skip
+        text = "".join(f"{line}\n" for line in lines)
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
+    out = io.StringIO()
+    delimiter = {"tab": "\t"}.get(config.get("fieldDelimiter", ","), config.get("fieldDelimiter", ","))
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    if config.get("printHeader", True):
+        writer.writerow([f["name"] for f in state.schema])
+    for row in rows:
+        texts = [
+            "" if v is None else types.text_of(f["type"], v) for f, v in zip(state.schema, row, strict=True)
+        ]
+        writer.writerow(texts)
+    return out.getvalue().encode()

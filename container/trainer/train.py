@@ -1,0 +1,347 @@
+"""Training from files to a finished version."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import arguments as arguments_
+from trainer import files, leaving, log, version
+from trainer.checkpoint import Checkpoint
+from trainer.cluster import Cluster
+from trainer.errors import InputError, PeerError
+from trainer.files import File
+from trainer.hypertune import MetricFile
+from trainer.ratings import Ratings, read_ratings
+from trainer.recommender import Recommender, seen_items
+
+if TYPE_CHECKING:
+    from trainer.replicas import Replicas
+
+_EXPORT = "waiting for the chief's export"
+
+
+def train(arguments: argparse.Namespace, cluster: Cluster) -> None:
+    """Train, measure and export; replicas other than the chief take part and write nothing.
+
+    :param arguments: of the command line.
+    :param cluster: the replicas.
+    :raises InputError: bad data or arguments.
+    :raises PeerError: a replica does not answer.
+    """
+    if cluster.rank is None:
+        log.info("this replica has no part in training (parameter servers and evaluators are not used)")
+        return
+    output = _output(arguments, cluster)
+    files.require_bucket(output)
+    if version.refuse_complete(output):
+        log.info(f"{output}: this job has completed this version already; nothing is left to do")
+        return
+    started = time.monotonic()
+    found = files.find(arguments.train_files)
+    everything = read_ratings(found, arguments.form)
+    rows = len(everything)
+    everything = everything.merged()
+    if len(everything) < rows:
+        how = (
+            "their durations were added up" if everything.data_type == "web_views" else "their mean was taken"
+        )
+        log.info(f"{rows - len(everything)} rows repeat a user and an item: {how}")
+    ratings, test, test_files = _split(arguments, everything)
+    parameters = arguments_.hyperparameters(arguments, everything.data_type)
+    _limit_rank(arguments, parameters, ratings)
+    log.info(
+        f"{len(ratings)} ratings of {len(ratings.items)} items by {len(ratings.users)} users from "
+        f"{len(found)} files, read in {time.monotonic() - started:.1f} s; {len(test)} to test with"
+    )
+    replicas = _start(arguments, cluster)
+    model, metrics = _fit(arguments, parameters, replicas, ratings, test)
+    if not cluster.is_chief:
+        _part(replicas, output)
+        return
+    facts = {
+        "model": arguments.model,
+        "arguments": {
+            **parameters,
+            "data_type": everything.data_type,
+            "delimiter": arguments.delimiter,
+            "headers": arguments.headers,
+            "test_fraction": None if test_files else arguments.test_fraction,
+            "test_files": [file.uri for file in test_files] or None,
+            "replicas": cluster.size,
+        },
+        "seed": arguments.seed,
+        "data": {
+            "files": [file.resource() for file in found],
+            "rows": rows,
+            "users": len(everything.users),
+            "items": len(everything.items),
+        },
+        "metrics": metrics,
+    }
+    _export(model, everything, output, facts)
+    _part(replicas, output)
+
+
+def _output(arguments: argparse.Namespace, cluster: Cluster) -> str:
+    output: str = arguments.output_dir
+    # AIP_MODEL_DIR has the trial in it already, if Vertex AI set it; a flag is the same in all trials.
+    if arguments.hypertune and cluster.trial and f"/{cluster.trial}/" not in f"{output}/":
+        return files.join(output, cluster.trial)
+    return output
+
+
+def _split(arguments: argparse.Namespace, everything: Ratings) -> tuple[Ratings, Ratings, list[File]]:
+    if arguments.test_files:
+        found = files.find(arguments.test_files)
+        return everything, read_ratings(found, arguments.form).merged(), found
+    order = np.random.default_rng([arguments.seed, 1]).permutation(len(everything))
+    count = int(len(everything) * arguments.test_fraction)
+    test, train_rows = np.sort(order[:count]), np.sort(order[count:])
+    return everything.take(train_rows).compact(), everything.take(test), []
+
+
+def _limit_rank(arguments: argparse.Namespace, parameters: dict[str, Any], ratings: Ratings) -> None:
+    users, items = len(ratings.users), len(ratings.items)
+    most = min(users, items)
+    if parameters["latent_factors"] <= most:
+        return
+    if arguments.latent_factors is not None:
+        raise InputError(
+            f"--latent-factors {arguments.latent_factors}: {users} users, {items} items: at most {most}"
+        )
+    parameters["latent_factors"] = most
+
+
+def _start(arguments: argparse.Namespace, cluster: Cluster) -> Replicas:
+    # TensorFlow takes seconds to import; bad data is refused before.
+    import tensorflow as tf
+
+    from trainer.replicas import Replicas
+
+    tf.config.experimental.enable_op_determinism()
+    return Replicas(cluster, arguments.peer_timeout)
+
+
+def _part(replicas: Replicas, output: str) -> None:
+    """Stay together until the version is complete: a chief that is started again needs its workers."""
+    try:
+        replicas.sum([0.0], _EXPORT)
+    except PeerError:
+        if version.read_manifest(output) is None:
+            raise
+
+
+def _fit(
+    arguments: argparse.Namespace,
+    parameters: dict[str, Any],
+    replicas: Replicas,
+    ratings: Ratings,
+    test: Ratings,
+) -> tuple[Recommender, dict[str, float | None]]:
+    cluster = replicas.cluster
+    training = _training(parameters, arguments.seed, replicas, ratings)
+    checkpoint = Checkpoint(
+        arguments.checkpoint_dir if cluster.is_chief else None,
+        _fingerprint(parameters, arguments.seed, ratings),
+    )
+    done = _resume(training, checkpoint, replicas)
+    iterations = parameters["num_iters"]
+    progress = {"done": done}
+
+    def last_words() -> str:
+        kept = checkpoint.save()
+        where = (
+            f"iteration {kept} is kept in {arguments.checkpoint_dir}" if kept else "no checkpoint was kept"
+        )
+        return f"{progress['done']} of {iterations} iterations are done; {where}"
+
+    leaving.on_leaving(last_words)
+    tuning = MetricFile(arguments.hypertune_metric_tag) if arguments.hypertune and cluster.is_chief else None
+    history: list[dict[str, float]] = []
+    for step in range(done + 1, iterations + 1):
+        began = time.monotonic()
+        result = _iterate(training, f"iteration {step} of {iterations}")
+        seconds = time.monotonic() - began
+        rmse = float(np.sqrt(result["squared_error"] / len(ratings)))
+        progress["done"] = step
+        checkpoint.finished(step, training.state())
+        entry = {"loss": result["loss"], "rmse": rmse}
+        if tuning and len(test):
+            entry["test_rmse"] = _model(parameters, ratings, training).rmse(ratings, test)
+            tuning.report(entry["test_rmse"], step)
+        history.append(entry)
+        if cluster.is_chief:
+            log.info(
+                f"iteration {step}/{iterations}: loss {result['loss']:.6g}, training RMSE {rmse:.4f}, "
+                f"{seconds:.2f} s, {len(ratings) / max(seconds, 1e-9):,.0f} ratings/s",
+                iteration=step,
+                seconds=round(seconds, 3),
+                **entry,
+            )
+    model = _model(parameters, ratings, training)
+    metrics: dict[str, float | None] = {"training_rmse": model.rmse(ratings, ratings)}
+    if len(test):
+        metrics["rmse"] = model.rmse(ratings, test)
+        log.info(f"test RMSE {metrics['rmse']:.4f} ({len(test)} ratings)", **metrics)
+    else:
+        log.info(
+            f"training RMSE {metrics['training_rmse']:.4f}; there are no ratings to test with", **metrics
+        )
+    if tuning:
+        tuning.report(float(metrics.get("rmse", metrics["training_rmse"]) or 0), iterations)
+    if cluster.is_chief and arguments.log_dir:
+        _write_events(arguments.log_dir, done, history)
+    return model, metrics
+
+
+def _training(parameters: dict[str, Any], seed: int, replicas: Replicas, ratings: Ratings) -> Any:
+    from trainer.batches import cut
+    from trainer.biased import BiasedFactors
+    from trainer.wals import Wals, item_weights
+
+    user, item = ratings.user, ratings.item
+    users, items, rank = len(ratings.users), len(ratings.items), parameters["latent_factors"]
+    bias = parameters["bias"]
+    values = ratings.rating - np.float32(_mean(ratings)) if bias else ratings.rating
+    width = 2 * rank + 4 if bias else rank + 1
+    place = (replicas.cluster.rank, replicas.cluster.size)
+    sides = (
+        cut(user, item, values, (users, items), width, *place),
+        cut(item, user, values, (items, users), width, *place),
+    )
+    start = np.random.default_rng([seed, 2]).standard_normal((items, rank)).astype(np.float32)
+    w0, regularization = parameters["unobs_weight"], parameters["regularization"]
+    if not bias:
+        if parameters["wt_type"] == "none":
+            weights = np.ones(items, np.float32)
+        else:
+            weights = item_weights(item, items, parameters)
+        return Wals(*sides, weights, w0, regularization, replicas, start / np.sqrt(np.float32(rank)))
+    weights = np.ones(items, np.float32)
+    if parameters["wt_type"] != "none":
+        weights = item_weights(item, items, parameters)
+        weights /= max(float(weights[item].mean(dtype=np.float64)), 1e-12)
+    return BiasedFactors(*sides, (user, item, values), weights, w0, regularization, replicas, start)
+
+
+def _iterate(training: Any, what: str) -> dict[str, float]:
+    import tensorflow as tf
+
+    try:
+        result: dict[str, float] = training.iterate(what)
+    except tf.errors.InvalidArgumentError as error:
+        if "Cholesky" not in str(error):
+            raise
+        raise InputError(
+            f"{what}: the equations have no single solution; --regularization and --unobs-weight are "
+            "too small for this data"
+        ) from error
+    if not np.isfinite(list(result.values())).all():
+        raise InputError(
+            f"{what}: the numbers grew beyond bounds; raise --regularization, or check the ratings"
+        )
+    return result
+
+
+def _resume(training: Any, checkpoint: Checkpoint, replicas: Replicas) -> int:
+    """Go on from the chief's checkpoint, on all replicas."""
+    done, state = checkpoint.load()
+    done = int(replicas.sum([float(done)], "agreeing where to start")[0])
+    if not done:
+        return 0
+    own = training.state()
+    restored = {}
+    for name in sorted(own):
+        # Bytes as float32 numbers would not survive; float64 goes as two halves that add up exactly.
+        value = np.asarray(state.get(name, own[name]))
+        what = "handing out the checkpoint"
+        high = replicas.from_chief(value.astype(np.float32), what)
+        if own[name].dtype == np.float64:
+            middle = replicas.from_chief((value - high).astype(np.float32), what)
+            low = replicas.from_chief((value - high - middle).astype(np.float32), what)
+            restored[name] = high.astype(np.float64) + middle + low
+        else:
+            restored[name] = high
+    training.restore(restored)
+    log.info(f"going on after iteration {done}, from the checkpoint of an interrupted run")
+    return done
+
+
+def _model(parameters: dict[str, Any], ratings: Ratings, training: Any) -> Recommender:
+    state = training.state()
+    if parameters["bias"]:
+        mean = _mean(ratings)
+        item_bias = state["item_mean"][:, -1]
+        return Recommender(
+            users=ratings.users,
+            items=ratings.items,
+            user_factors=state["user_mean"][:, :-1],
+            item_factors=state["item_mean"][:, :-1],
+            user_bias=state["user_mean"][:, -1],
+            item_bias=item_bias,
+            mean=mean,
+            unknown_item_bias=training.mean_item_bias,
+            limits=(float(ratings.rating.min()), float(ratings.rating.max())),
+            popularity=(mean + item_bias).astype(np.float32),
+        )
+    share = np.bincount(ratings.item, minlength=len(ratings.items)) / max(len(ratings.users), 1)
+    return Recommender(
+        users=ratings.users,
+        items=ratings.items,
+        user_factors=state["x"],
+        item_factors=state["y"],
+        user_bias=np.zeros(len(ratings.users), np.float32),
+        item_bias=np.zeros(len(ratings.items), np.float32),
+        mean=0.0,
+        unknown_item_bias=0.0,
+        limits=None,
+        popularity=share.astype(np.float32),
+    )
+
+
+def _mean(ratings: Ratings) -> float:
+    return float(np.float32(ratings.rating.mean(dtype=np.float64)))
+
+
+def _fingerprint(parameters: dict[str, Any], seed: int, ratings: Ratings) -> str:
+    digest = hashlib.sha256(json.dumps([parameters, seed], sort_keys=True).encode())
+    for ids in (ratings.users, ratings.items):
+        digest.update("\n".join(ids.to_pylist()).encode())
+    for column in (ratings.user, ratings.item, ratings.rating):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
+
+
+def _export(model: Recommender, everything: Ratings, output: str, facts: dict[str, Any]) -> None:
+    from trainer.saved_model import save
+
+    began = time.monotonic()
+    with TemporaryDirectory(prefix="version-") as temporary:
+        folder = Path(temporary)
+        save(model, seen_items(model, everything), folder / "version" / "saved_model")
+        version.publish(folder / "version", output, facts)
+    log.info(f"version complete: {files.join(output, version.MANIFEST)} ({time.monotonic() - began:.1f} s)")
+
+
+def _write_events(folder: str, done: int, history: Sequence[dict[str, float]]) -> None:
+    """Write what TensorBoard shows."""
+    import tensorflow as tf
+
+    with TemporaryDirectory(prefix="events-") as temporary:
+        writer = tf.summary.create_file_writer(temporary)
+        with writer.as_default():
+            for step, entry in enumerate(history, done + 1):
+                for name, value in entry.items():
+                    tf.summary.scalar(name, value, step=step)
+        writer.close()
+        for path in sorted(Path(temporary).iterdir()):
+            files.write(files.join(folder, path.name), path)
