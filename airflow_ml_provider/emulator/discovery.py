@@ -21,7 +21,8 @@ from airflow_ml_provider.emulator.errors import ApiError
 _DURATION = re.compile(r"^-?\d+(\.\d{1,9})?s$")
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$")
 # Sent by Google's clients to every API, absent from the documents.
-_UNLISTED_PARAMETERS = {"$alt", "projection", "upload_id", "upload_protocol", "$prettyPrint", "access_token", "key"}
+_UNLISTED_PARAMETERS = {"$alt", "$prettyPrint", "access_token", "key", "projection"}
+_UNLISTED_PARAMETERS |= {"upload_id", "upload_protocol"}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ observations' weights.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from trainer.replicas import Replicas
 
 _MATRIX = tf.TensorSpec([None, None], tf.float32)
 _VECTOR = tf.TensorSpec([None], tf.float32)
+_SCALAR = tf.TensorSpec([], tf.float32)
+_COLUMNS = tf.TensorSpec([None, None], tf.int32)
 _FIRST_SPREAD = 0.1
 _BIAS_ROUNDS = 5
 
@@ -158,7 +161,7 @@ class BiasedFactors:
         pull, noise = tf.constant(pull, tf.float32), tf.constant(self._noise, tf.float32)
         solved, statistics = [tf.zeros([0, 2 * factors + 2])], tf.zeros([2], tf.float64)
         for batch in side.batches:
-            rows, sums = _solve_batch(
+            rows, sums = _SOLVERS[which](
                 table, everywhere, pull, noise, self._weights[which][batch.rows], batch.columns, batch.values
             )
             solved.append(rows)
@@ -170,18 +173,6 @@ class BiasedFactors:
         return statistics
 
 
-@tf.function(
-    input_signature=[
-        _MATRIX,
-        _MATRIX,
-        _VECTOR,
-        tf.TensorSpec([], tf.float32),
-        _VECTOR,
-        tf.TensorSpec([None, None], tf.int32),
-        _MATRIX,
-    ],
-    autograph=False,
-)
 def _solve_batch(
     table: tf.Tensor,
     everywhere: tf.Tensor,
@@ -190,6 +181,7 @@ def _solve_batch(
     own: tf.Tensor,
     columns: tf.Tensor,
     values: tf.Tensor,
+    measured: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     size = tf.shape(everywhere)[0]
     entries = tf.gather(table, columns)
@@ -209,6 +201,9 @@ def _solve_batch(
     right = pull[None] + tf.matmul(y, (rest * weights)[:, :, None], transpose_a=True)[:, :, 0]
     x = tf.linalg.cholesky_solve(tf.linalg.cholesky(left), right[:, :, None])
     x_variance = noise / tf.linalg.diag_part(left)
+    solved = tf.concat([x[:, :, 0], x_variance], 1)
+    if not measured:
+        return solved, tf.zeros([2], tf.float64)
     squared = tf.square(rest - tf.matmul(y, x)[:, :, 0])
     spread = tf.matmul(tf.square(y), x_variance[:, :, None])[:, :, 0]
     spread += (
@@ -216,7 +211,18 @@ def _solve_batch(
     )
     expected = weights * (squared + spread)
     sums = tf.stack([tf.reduce_sum(tf.cast(part, tf.float64)) for part in (squared, expected)])
-    return tf.concat([x[:, :, 0], x_variance], 1), sums
+    return solved, sums
+
+
+# The users' half-step, and the items', after which it is measured how far the iteration has come.
+_SOLVERS = tuple(
+    tf.function(
+        functools.partial(_solve_batch, measured=measured),
+        input_signature=[_MATRIX, _MATRIX, _VECTOR, _SCALAR, _VECTOR, _COLUMNS, _MATRIX],
+        autograph=False,
+    )
+    for measured in (False, True)
+)
 
 
 def _biases(

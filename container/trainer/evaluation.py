@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from trainer import files, log, version
 from trainer.columns import Format
 from trainer.errors import InputError
+from trainer.framework import load_tensorflow
 from trainer.ratings import Ratings, read_ratings
 
 METRICS = {
@@ -87,8 +88,7 @@ def score(folder: Path, rows: Ratings, batch_size: int) -> _Scores:
     :param batch_size: how many at once.
     :raises InputError: the model can't be loaded or has no signature ``score``.
     """
-    import tensorflow as tf
-
+    tf = load_tensorflow()
     try:
         model = tf.saved_model.load(str(folder))
         signature = model.signatures["score"]

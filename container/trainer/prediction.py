@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer import files, log, version
 from trainer.errors import InputError
+from trainer.framework import load_tensorflow
 
 _HEADERS = {"userid", "user_id", "user"}
 
@@ -21,8 +22,6 @@ def predict(arguments: argparse.Namespace) -> None:
     :param arguments: of the command line.
     :raises InputError: the version is incomplete, or the file names no users.
     """
-    import tensorflow as tf
-
     (found,) = files.find([arguments.users_file])
     with files.local_copy(found) as path:
         try:
@@ -34,6 +33,7 @@ def predict(arguments: argparse.Namespace) -> None:
         users = users[1:]
     if not users:
         raise InputError(f"{found.uri}: names no users; expected one id a line")
+    tf = load_tensorflow()
     with version.fetched(arguments.model_dir) as (folder, _), TemporaryDirectory() as temporary:
         answer = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
         output = Path(temporary) / "recommendations"

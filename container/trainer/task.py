@@ -33,8 +33,6 @@ def main(argv: Sequence[str]) -> int:
         arguments = parse(argv)
         if not arguments.verbose_logging:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # No faster here, says so on standard error, and rounds differently from machine to machine.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         if arguments.command == "evaluate":
             from trainer.evaluation import evaluate
 

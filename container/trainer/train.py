@@ -19,6 +19,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.cluster import Cluster
 from trainer.errors import InputError, PeerError
 from trainer.files import File
+from trainer.framework import load_tensorflow
 from trainer.hypertune import MetricFile
 from trainer.ratings import Ratings, read_ratings
 from trainer.recommender import Recommender, seen_items
@@ -123,11 +124,9 @@ def _limit_rank(arguments: argparse.Namespace, parameters: dict[str, Any], ratin
 
 def _start(arguments: argparse.Namespace, cluster: Cluster) -> Replicas:
     # TensorFlow takes seconds to import; bad data is refused before.
-    import tensorflow as tf
-
+    load_tensorflow()
     from trainer.replicas import Replicas
 
-    tf.config.experimental.enable_op_determinism()
     return Replicas(cluster, arguments.peer_timeout)
 
 

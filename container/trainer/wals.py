@@ -12,6 +12,8 @@ https://ieeexplore.ieee.org/document/4781121 (Hu, Koren, Volinsky 2008)
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +23,7 @@ from trainer.replicas import Replicas
 _MATRIX = tf.TensorSpec([None, None], tf.float32)
 _VECTOR = tf.TensorSpec([None], tf.float32)
 _SCALAR = tf.TensorSpec([], tf.float32)
+_COLUMNS = tf.TensorSpec([None, None], tf.int32)
 
 
 def item_weights(items: np.ndarray, count: int, arguments: dict[str, object]) -> np.ndarray:
@@ -99,7 +102,7 @@ class Wals:
         everywhere += self._regularization * tf.eye(factors.shape[1])
         solved, statistics = [tf.zeros([0, factors.shape[1]])], tf.zeros([2], tf.float64)
         for batch in side.batches:
-            rows, sums = _solve_batch(
+            rows, sums = _SOLVERS[which](
                 table, everywhere, self._w0, tf.gather(own, batch.rows), batch.columns, batch.values
             )
             solved.append(rows)
@@ -109,10 +112,6 @@ class Wals:
         return tf.gather(self._replicas.gather(mine, what), side.places), statistics
 
 
-@tf.function(
-    input_signature=[_MATRIX, _MATRIX, _SCALAR, _VECTOR, tf.TensorSpec([None, None], tf.int32), _MATRIX],
-    autograph=False,
-)
 def _solve_batch(
     table: tf.Tensor,
     everywhere: tf.Tensor,
@@ -120,14 +119,28 @@ def _solve_batch(
     own: tf.Tensor,
     columns: tf.Tensor,
     values: tf.Tensor,
+    measured: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     entries = tf.gather(table, columns)
     y, weights = entries[:, :, :-1], entries[:, :, -1] * own[:, None]
     left = everywhere[None] + tf.matmul(y, y * weights[:, :, None], transpose_a=True)
     right = tf.matmul(y, (values * (w0 + weights))[:, :, None], transpose_a=True)
     x = tf.linalg.cholesky_solve(tf.linalg.cholesky(left), right)
+    if not measured:
+        return x[:, :, 0], tf.zeros([2], tf.float64)
     predicted = tf.matmul(y, x)[:, :, 0]
     squared = tf.square(values - predicted)
     observed = (w0 + weights) * squared - w0 * tf.square(predicted)
     sums = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (squared, observed)]
     return x[:, :, 0], tf.stack(sums)
+
+
+# The users' half-step, and the items', after which it is measured how far the iteration has come.
+_SOLVERS = tuple(
+    tf.function(
+        functools.partial(_solve_batch, measured=measured),
+        input_signature=[_MATRIX, _MATRIX, _SCALAR, _VECTOR, _COLUMNS, _MATRIX],
+        autograph=False,
+    )
+    for measured in (False, True)
+)

@@ -37,7 +37,10 @@ class Engine:
         self._catalog = catalog
         self._store = store
         self._lock = threading.RLock()
-        settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
         self._db = duckdb.connect(str(folder / "data.duckdb"), config=settings)
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.create_function(
@@ -69,7 +72,7 @@ class Engine:
         translator = sql.Translator(project, dataset, self._catalog.state)
         text = config.get("query") or ""
         outcome: dict[str, Any] = {}
-        # A script's later statements may read what earlier ones make, so each is translated when its turn comes.
+        # Later statements of a script may read what earlier ones make: each is translated in its turn.
         count = len(sql.split(text))
         for position in range(count):
             statement = translator.statement(text, position)
@@ -125,11 +128,7 @@ class Engine:
     def _select(self, query: str) -> tuple[str, list[dict[str, Any]]]:
         """Return a query whose columns have BigQuery's types, and their schema."""
         fields = self._describe(query)
-        columns = ", ".join(
-            f"CAST({types.quoted(field['name'])} AS {types.duckdb_type(field)}) AS {types.quoted(field['name'])}"
-            for field in fields
-        )
-        return f"SELECT {columns} FROM ({query})", fields  # noqa: S608
+        return f"SELECT {_cast(fields)} FROM ({query})", fields  # noqa: S608
 
     def _write(self, target: TableName, made: tuple[str, list[dict[str, Any]]], disposition: str) -> None:
         query, fields = made
@@ -163,7 +162,8 @@ class Engine:
             if known is None or known["type"] != field["type"]:
                 raise ApiError(
                     400,
-                    f"Provided Schema does not match Table {target}. Cannot add or change field {field['name']}",
+                    f"Provided Schema does not match Table {target}. "
+                    f"Cannot add or change field {field['name']}",
                     reason="invalid",
                 )
         names = {field["name"].lower() for field in fields}
@@ -246,11 +246,7 @@ class Engine:
                 if schema is None:
                     made = self._select("SELECT * FROM loaded")
                 else:
-                    columns = ", ".join(
-                        f"CAST({types.quoted(f['name'])} AS {types.duckdb_type(f)}) AS {types.quoted(f['name'])}"
-                        for f in schema
-                    )
-                    made = (f"SELECT {columns} FROM loaded", schema)  # noqa: S608
+                    made = (f"SELECT {_cast(schema)} FROM loaded", schema)  # noqa: S608
                 self._write(target, made, config.get("writeDisposition", "WRITE_APPEND"))
             finally:
                 self._db.unregister("loaded")
@@ -295,12 +291,10 @@ class Engine:
             raise ApiError(400, f"The emulator does not extract {kind}.", reason="invalid")
         if compression not in allowed[kind]:
             raise ApiError(400, f"Compression {compression} is not supported for {kind}.", reason="invalid")
-        if kind == "CSV" and any(f["type"] == "RECORD" or f.get("mode") == "REPEATED" for f in state.schema):
-            raise ApiError(
-                400, "Operation cannot be performed on a nested schema. Field: "
-                + next(f["name"] for f in state.schema if f["type"] == "RECORD" or f.get("mode") == "REPEATED"),
-                reason="invalid",
-            )  # fmt: skip
+        nested = [f["name"] for f in state.schema if f["type"] == "RECORD" or f.get("mode") == "REPEATED"]
+        if kind == "CSV" and nested:
+            message = f"Operation cannot be performed on a nested schema. Field: {nested[0]}"
+            raise ApiError(400, message, reason="invalid")
         uris = config.get("destinationUris") or [config["destinationUri"]]
         counts = []
         share = -(-max(state.rows, 1) // len(uris))
@@ -327,6 +321,11 @@ _CONTENT_TYPES = {
     "NEWLINE_DELIMITED_JSON": "application/json",
     "PARQUET": "application/octet-stream",
 }
+
+
+def _cast(fields: Sequence[Mapping[str, Any]]) -> str:
+    names = [(types.quoted(f["name"]), types.duckdb_type(f)) for f in fields]
+    return ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in names)
 
 
 def _narrow(kind: Any) -> Any:
@@ -358,10 +357,11 @@ def _csv(uri: str, data: bytes, schema: Sequence[Mapping[str, Any]], config: Map
             continue
         try:
             if len(row) > len(schema) and not config.get("ignoreUnknownValues"):
-                raise ValueError(f"Too many values in line.")
+                raise ValueError("Too many values in line.")
             if len(row) < len(schema) and not config.get("allowJaggedRows"):
                 raise ValueError(
-                    f"CSV table references column position {len(schema) - 1}, but line contains only {len(row)} columns."
+                    f"CSV table references column position {len(schema) - 1}, "
+                    f"but line contains only {len(row)} columns."
                 )
             values = [_parsed(f, row[n] if n < len(row) else None, null) for n, f in enumerate(schema)]
         except ValueError as error:
@@ -393,9 +393,7 @@ def _parsed(field: Mapping[str, Any], text: str | None, null: str) -> str | None
         elif kind == "FLOAT":
             float(text)
         elif kind == "BOOLEAN":
-            return {"true": "true", "t": "true", "1": "true", "yes": "true", "y": "true"}.get(text.lower()) or {
-                "false": "false", "f": "false", "0": "false", "no": "false", "n": "false"
-            }[text.lower()]  # fmt: skip
+            return _BOOLEANS[text.lower()]
         elif kind == "TIMESTAMP":
             return text.removesuffix(" UTC").removesuffix("Z") + ("" if _has_offset(text) else "+00:00")
     except (ValueError, KeyError):
@@ -405,6 +403,8 @@ def _parsed(field: Mapping[str, Any], text: str | None, null: str) -> str | None
     return text
 
 
+_BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "y"), "true")
+_BOOLEANS |= dict.fromkeys(("false", "f", "0", "no", "n"), "false")
 _STANDARD = {"INTEGER": "INT64", "FLOAT": "DOUBLE", "BOOLEAN": "BOOL"}
 
 
@@ -437,7 +437,8 @@ def _ndjson(uri: str, data: bytes, schema: Sequence[Mapping[str, Any]], config: 
         except ValueError as error:
             raise ApiError(
                 400,
-                f"Error while reading data, error message: JSON parsing error in line {number}: {error} File: {uri}",
+                f"Error while reading data, error message: JSON parsing error in line {number}: {error} "
+                f"File: {uri}",
                 reason="invalid",
             ) from None
     columns = {f["name"]: pa.array([row[f["name"]] for row in rows], pa.string()) for f in schema}
@@ -462,7 +463,7 @@ def _serialized(kind: str, state: State, rows: Sequence[tuple[Any, ...]], config
         import pyarrow.parquet as pq
 
         names = [f["name"] for f in state.schema]
-        columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
+        columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [() for _ in names]
         table = pa.table({name: pa.array(list(column)) for name, column in zip(names, columns, strict=True)})
         sink = io.BytesIO()
         pq.write_table(table, sink, compression=config.get("compression", "NONE"))

@@ -9,6 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlglot
@@ -17,6 +18,9 @@ from sqlglot import exp
 from airflow_ml_provider.emulator.bigquery.catalog import State, TableName
 from airflow_ml_provider.emulator.bigquery.types import quoted
 from airflow_ml_provider.emulator.errors import ApiError
+
+# A node of sqlglot's trees, whose class has changed its name between versions.
+Node = Any
 
 # Node kinds whose meaning is the same in both, or made the same below. By the names of sqlglot's classes.
 _STRUCTURE = (
@@ -79,7 +83,7 @@ class Translator:
         """
         return self._statement(split(text)[position])
 
-    def _statement(self, tree: exp.Expression) -> Statement:
+    def _statement(self, tree: Node) -> Statement:
         if isinstance(tree, exp.Query):
             return self._query(tree, "SELECT")
         if isinstance(tree, exp.Create) and tree.kind == "TABLE" and tree.expression is not None:
@@ -92,16 +96,18 @@ class Translator:
                 raise unknown("OPTIONS, PARTITION BY and CLUSTER BY in CREATE TABLE")
             return made
         if isinstance(tree, exp.Drop) and tree.args.get("kind") == "TABLE":
-            return Statement("DROP_TABLE", "", self._name(tree.this), lenient=bool(tree.args.get("exists")))
+            (dropped,) = tree.args.get("tables") or [tree.this]
+            return Statement("DROP_TABLE", "", self._name(dropped), lenient=bool(tree.args.get("exists")))
         raise unknown(f"statement {tree.key.upper()}")
 
-    def _query(self, tree: exp.Expression, kind: str) -> Statement:
+    def _query(self, tree: Node, kind: str) -> Statement:
         reads: list[TableName] = []
         for node in list(tree.walk()):
             if isinstance(node, exp.Anonymous):
                 raise invalid(f"Function not found: {node.name}")
             if type(node).__name__ not in _ALLOWED:
                 raise unknown(node.sql("bigquery")[:80] or type(node).__name__)
+        _name_columns(tree)
         tree = _rewritten(tree)
         names = {cte.alias for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
@@ -116,7 +122,7 @@ class Translator:
             table.replace(new)
         return Statement(kind, tree.sql("duckdb"), reads=reads)
 
-    def _name(self, table: exp.Expression) -> TableName:
+    def _name(self, table: Node) -> TableName:
         parts = [part.name for part in table.parts] if isinstance(table, exp.Table) else []
         parts = ".".join(parts).split(".")
         if len(parts) == 1 and self._dataset and parts[0]:
@@ -130,7 +136,7 @@ class Translator:
         return TableName(*parts)
 
 
-def split(text: str) -> list[exp.Expression]:
+def split(text: str) -> list[Node]:
     """Return the statements of a script.
 
     :raises ApiError: 400 ``invalidQuery``: a syntax error.
@@ -164,7 +170,8 @@ CREATE OR REPLACE TEMP MACRO bq_divide(a, b) AS
   CASE WHEN b = 0 THEN error('division by zero') ELSE CAST(a AS DOUBLE) / CAST(b AS DOUBLE) END;
 CREATE OR REPLACE TEMP MACRO bq_safe_divide(a, b) AS
   CASE WHEN b = 0 THEN NULL ELSE CAST(a AS DOUBLE) / CAST(b AS DOUBLE) END;
-CREATE OR REPLACE TEMP MACRO bq_mod(a, b) AS CASE WHEN b = 0 THEN error('division by zero: MOD') ELSE a % b END;
+CREATE OR REPLACE TEMP MACRO bq_mod(a, b) AS
+  CASE WHEN b = 0 THEN error('division by zero: MOD') ELSE a % b END;
 CREATE OR REPLACE TEMP MACRO bq_to_int64(x) AS CAST(CASE
   WHEN typeof(x) IN ('DOUBLE', 'FLOAT') OR starts_with(typeof(x), 'DECIMAL')
     THEN CAST(CAST(round(TRY_CAST(x AS DOUBLE)) AS HUGEINT) AS VARCHAR)
@@ -179,7 +186,21 @@ CREATE OR REPLACE TEMP MACRO bq_to_string(x) AS CASE
 """
 
 
-def _rewritten(tree: exp.Expression) -> exp.Expression:
+def _name_columns(tree: Node) -> None:
+    """Give columns without a name the names f0_, f1_ and so on, as BigQuery does."""
+    outermost = tree
+    while isinstance(outermost, exp.SetOperation | exp.Subquery):
+        outermost = outermost.this
+    if not isinstance(outermost, exp.Select):
+        return
+    count = 0
+    for column in list(outermost.expressions):
+        if not isinstance(column, exp.Alias | exp.Column | exp.Star):
+            column.replace(exp.alias_(column.copy(), f"f{count}_"))
+            count += 1
+
+
+def _rewritten(tree: Node) -> Node:
     """Return a tree in which nodes of other meaning are calls of our macros, the innermost first."""
     holder = exp.Paren(this=tree)
     for node in reversed(list(tree.walk())):
@@ -189,7 +210,7 @@ def _rewritten(tree: exp.Expression) -> exp.Expression:
     return holder.this
 
 
-def _replacement(node: exp.Expression) -> exp.Expression | None:
+def _replacement(node: Node) -> Node | None:
     if isinstance(node, exp.Literal) and not node.is_string and not node.this.isdecimal():
         # A number with a point or an exponent is a FLOAT64; DuckDB takes it for a decimal.
         return exp.cast(node.copy(), "DOUBLE")
@@ -212,7 +233,7 @@ def _replacement(node: exp.Expression) -> exp.Expression | None:
     return None
 
 
-def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+def _call(name: str, *arguments: Node) -> Node:
     return exp.Anonymous(this=name, expressions=[argument.copy() for argument in arguments])
 
 

@@ -40,6 +40,7 @@ _FROM_DUCKDB = {duck: name for name, duck in _TO_DUCKDB.items()} | {
     "TINYINT": "INTEGER",
     "FLOAT": "FLOAT",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+    '"NULL"': "INTEGER",
 }
 
 
