@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 import uuid
+from io import BytesIO
 from unittest.mock import MagicMock
 
 import pytest
@@ -118,6 +119,14 @@ def test_a_bad_row_fails_the_load_and_names_the_file(client, bucket, content, me
     assert "gs://retraining/in.csv" in str(caught.value)
     with pytest.raises(exceptions.NotFound):
         client.get_table("shop.t")
+
+
+@pytest.mark.parametrize("rows", [3, 60_000])
+def test_a_local_file_is_loaded_in_one_piece_or_many(client, rows):
+    content = BytesIO(b"".join(b"%d,name,1.5,\n" % n for n in range(rows)))
+    config = bigquery.LoadJobConfig(source_format="CSV", schema=SCHEMA)
+    client.load_table_from_file(content, "shop.local", job_config=config).result()
+    assert client.get_table("shop.local").num_rows == rows
 
 
 def test_missing_files_and_buckets_fail_the_load(client, bucket):

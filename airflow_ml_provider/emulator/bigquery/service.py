@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_ml_provider.emulator.storage.store import ObjectStore
 
 _JOB_ID = re.compile(r"^[A-Za-z0-9_-]{1,1024}$")
+_RANGE = re.compile(r"^bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
 _NAME = re.compile(r"^[A-Za-z0-9_]{1,1024}$")
 _PAGE = 10_000
 _DATASET_FIELDS = {"description", "friendlyName", "labels", "defaultTableExpirationMs", "location", "access"}
@@ -49,6 +50,7 @@ class BigQuery:
         self._catalog = Catalog(folder / "catalog.db")
         self._engine = Engine(folder, self._catalog, store)
         self._threads: list[threading.Thread] = []
+        self._uploads: dict[str, tuple[dict[str, Any], bytearray]] = {}
         self._stop_left_overs()
         self.handlers: Mapping[str, Handler] = {
             "bigquery.datasets.insert": self._insert_dataset,
@@ -220,12 +222,48 @@ class BigQuery:
     # --- jobs
 
     def _insert_job(self, call: Call) -> Response | dict[str, Any]:
-        content: bytes | None = None
-        if call.upload:
-            body, content = _multipart(call)
-        else:
-            body = call.json()
-        return self._start(call.params["projectsId"], body, content)
+        project = call.params.get("projectId") or call.params["projectsId"]
+        if not call.upload:
+            return self._start(project, call.json(), None)
+        if "upload_id" in call.params:
+            return self._continue_upload(call, project)
+        kind = call.params.get("uploadType")
+        if kind == "multipart":
+            return self._start(project, *_multipart(call))
+        if kind == "resumable":
+            upload_id = uuid.uuid4().hex
+            self._uploads[upload_id] = (call.json(), bytearray())
+            location = f"{call.base_url}/upload/bigquery/v2/projects/{project}/jobs"
+            return Response(200, b"", {"Location": f"{location}?uploadType=resumable&upload_id={upload_id}"})
+        raise ApiError(400, f"Invalid upload type {kind!r}.", reason="invalid", location="uploadType")
+
+    def _continue_upload(self, call: Call, project: str) -> Response | dict[str, Any]:
+        """Take a part of a file that is loaded: https://cloud.google.com/bigquery/docs/reference/api-uploads."""
+        upload_id = str(call.params["upload_id"])
+        if upload_id not in self._uploads:
+            raise ApiError(
+                404, "Upload session not found: it never existed, is finished, or was cut by a restart."
+            )
+        body, received = self._uploads[upload_id]
+        found = _RANGE.match(call.headers.get("Content-Range") or "bytes 0-0/*")
+        if not found:
+            raise ApiError(
+                400, f"Failed to parse Content-Range: {call.headers['Content-Range']}", reason="invalid"
+            )
+        first, total = found.group(1), found.group(3)
+        data = call.stream.read()
+        if first is not None and call.headers.get("Content-Range"):
+            if int(first) > len(received):
+                raise ApiError(400, f"{len(received)} bytes were received, not {first}.", reason="invalid")
+            received[int(first) :] = data
+        elif data:
+            received[:] = data
+            total = str(len(data))
+        if total == "*" or len(received) < int(total):
+            headers = {"Range": f"bytes=0-{len(received) - 1}"} if received else {}
+            return Response(308, b"", headers)
+        del self._uploads[upload_id]
+        return self._start(project, body, bytes(received))
 
     def _start(self, project: str, body: Mapping[str, Any], content: bytes | None) -> dict[str, Any]:
         reference = body.get("jobReference", {})
