@@ -96,7 +96,6 @@ def storage(tmp_path, monkeypatch):
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
             from google.auth.credentials import AnonymousCredentials
             from google.cloud import storage
-
             from trainer import files
 
             files._client.cache_clear()

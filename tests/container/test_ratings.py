@@ -7,7 +7,6 @@ import gzip
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from trainer.columns import Format
 from trainer.errors import InputError
 from trainer.files import find
@@ -58,7 +57,9 @@ def test_columns_are_found_by_their_names_in_any_order(tmp_path, text):
 
 @pytest.mark.parametrize("data_type", ["ratings", None])
 def test_u_data_works_as_it_is(tmp_path, data_type):
-    path = write(tmp_path, "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n", "u.data")
+    path = write(
+        tmp_path, "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n", "u.data"
+    )
     ratings = read(path, data_type=data_type)
     assert rows(ratings) == [("196", "242", 3.0), ("186", "302", 3.0), ("22", "377", 1.0)]
 
