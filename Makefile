@@ -27,10 +27,9 @@ format: .venv/ready
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
-container/.venv/ready: container/requirements.txt .venv/ready
+container/.venv/ready: container/requirements.txt container/requirements-test.txt .venv/ready
 	$(PYTHON) -m venv container/.venv
-	.venv/bin/uv pip install --quiet --python container/.venv/bin/python --requirement container/requirements.txt \
-		pytest pytest-timeout
+	.venv/bin/uv pip install --quiet --python container/.venv/bin/python --requirement container/requirements-test.txt
 	touch $@
 
 clean:

@@ -332,15 +332,17 @@ def _export(model: Recommender, everything: Ratings, output: str, facts: dict[st
 
 
 def _write_events(folder: str, done: int, history: Sequence[dict[str, float]]) -> None:
-    """Write what TensorBoard shows."""
+    """Write what TensorBoard shows; tf.summary.scalar would want TensorBoard itself to be installed."""
     import tensorflow as tf
+
+    scalar = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
 
     with TemporaryDirectory(prefix="events-") as temporary:
         writer = tf.summary.create_file_writer(temporary)
         with writer.as_default():
             for step, entry in enumerate(history, done + 1):
                 for name, value in entry.items():
-                    tf.summary.scalar(name, value, step=step)
+                    tf.summary.write(name, np.float32(value), step=step, metadata=scalar)
         writer.close()
         for path in sorted(Path(temporary).iterdir()):
             files.write(files.join(folder, path.name), path)

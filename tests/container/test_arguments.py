@@ -14,39 +14,12 @@ def effective(*words, data_type="ratings"):
 
 
 def test_the_samples_flags_are_understood():
-    arguments = parse(
-        [
-            "--train-files",
-            "a",
-            "b",
-            "--job-dir",
-            "gs://b/jobs/x",
-            "--output-dir",
-            "gs://b/out",
-            "--data-type",
-            "ratings",
-            "--delimiter",
-            ",",
-            "--headers",
-            "--latent_factors",
-            "34",
-            "--num_iters",
-            "10",
-            "--regularization",
-            "9.8",
-            "--unobs_weight",
-            ".001",
-            "--wt_type",
-            "1",
-            "--feature_wt_factor",
-            "189.8",
-            "--feature_wt_exp",
-            ".08",
-            "--use-optimized",
-            "--hypertune",
-            "--verbose-logging",
-        ]
+    line = (
+        "--train-files a b --job-dir gs://b/jobs/x --output-dir gs://b/out --data-type ratings --delimiter , "
+        "--headers --latent_factors 34 --num_iters 10 --regularization 9.8 --unobs_weight .001 --wt_type 1 "
+        "--feature_wt_factor 189.8 --feature_wt_exp .08 --use-optimized --hypertune --verbose-logging"
     )
+    arguments = parse(line.split())
     assert arguments.train_files == ["a", "b"]
     assert (arguments.latent_factors, arguments.wt_type, arguments.delimiter) == (34, "linear", ",")
     assert arguments.command == "train" and arguments.output_dir == "gs://b/out"
@@ -66,7 +39,7 @@ def test_hyperparameters_come_in_both_forms_and_integers_as_floats(words):
 
 
 def test_a_repeated_train_file_adds_and_the_last_hyperparameter_wins():
-    arguments = parse([*DATA, "--train-file=b", "c", "--num_iters=3", "--num-iters=4.0"])
+    arguments = parse([*DATA, "--train-file", "b", "c", "--num_iters=3", "--num-iters=4.0"])
     assert arguments.train_files == ["ratings.csv", "b", "c"] and arguments.num_iters == 4
 
 
@@ -124,9 +97,8 @@ def test_the_job_folder_holds_checkpoints_and_by_default_the_version():
 def test_a_bucket_is_where_relative_paths_are_meant_unless_there_is_such_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.csv").touch()
-    arguments = parse(
-        ["--train-file", "here.csv", "there.csv", "/abs", "--job-dir", "jobs/x", "--gcs-bucket", "gs://b"]
-    )
+    line = "--train-file here.csv there.csv /abs --job-dir jobs/x --gcs-bucket gs://b"
+    arguments = parse(line.split())
     assert arguments.train_files == ["here.csv", "gs://b/there.csv", "/abs"]
     assert arguments.output_dir == "gs://b/jobs/x"
 

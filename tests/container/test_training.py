@@ -66,8 +66,8 @@ def test_a_version_says_what_it_is_and_what_it_came_from(task, data, tmp_path):
 def test_u_data_and_the_samples_flags_train_the_samples_model(task, tmp_path):
     data = write_u_data(tmp_path / "u.data", SMALL)
     code, output, _ = task(
-        "--train-files", data, "--job-dir", tmp_path / "job", "--data-type", "ratings", "--latent_factors", "5.0",
-        "--num_iters=4", "--no-bias",
+        "--train-files", data, "--job-dir", tmp_path / "job", "--data-type", "ratings",
+        "--latent_factors", "5.0", "--num_iters=4", "--no-bias",
     )  # fmt: skip
     assert code == 0
     assert "iteration 4/4: loss" in output and "test RMSE" in output

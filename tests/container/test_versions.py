@@ -89,8 +89,8 @@ def held_out(tmp_path):
 def test_an_evaluation_holds_the_sums_that_the_gate_needs(task, versions, held_out, tmp_path):
     path, (user, item, rating) = held_out
     code, _, errors = task(
-        "evaluate", "--challenger", versions / "biased", "--champion", f"{versions / 'plain'}/", "--test-file", path,
-        "--output", tmp_path / "evaluation.json", "--batch-size", 64,
+        "evaluate", "--challenger", versions / "biased", "--champion", f"{versions / 'plain'}/",
+        "--test-file", path, "--output", tmp_path / "evaluation.json", "--batch-size", 64,
     )  # fmt: skip
     assert (code, errors) == (0, "")
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())

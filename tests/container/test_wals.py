@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -100,9 +102,7 @@ def test_item_weights_are_those_of_the_sample():
 @pytest.mark.parametrize("parameters", [WALS, BIASED])
 def test_the_loss_never_rises(small, parameters):
     losses = [result["loss"] for result in fit(parameters, small, 15)[1]]
-    assert all(
-        later <= earlier + 1e-5 * abs(earlier) for earlier, later in zip(losses, losses[1:], strict=False)
-    )
+    assert all(later <= earlier + 1e-5 * abs(earlier) for earlier, later in itertools.pairwise(losses))
     assert losses[-1] < losses[0]
 
 
@@ -135,13 +135,8 @@ def test_the_replicas_batches_hold_every_entry_once(small, size):
             real = batch.columns < shape[1]
             assert (batch.values[~real] == 0).all()
             line, place = np.nonzero(real)
-            entries |= set(
-                zip(
-                    batch.rows[line].tolist(),
-                    batch.columns[line, place].tolist(),
-                    batch.values[line, place].tolist(),
-                )
-            )
+            columns, values = batch.columns[line, place].tolist(), batch.values[line, place].tolist()
+            entries |= set(zip(batch.rows[line].tolist(), columns, values, strict=True))
     expected = set(zip(small.user.tolist(), small.item.tolist(), small.rating.tolist(), strict=True))
     assert entries == expected
     assert sorted(rows) == list(range(shape[0]))
