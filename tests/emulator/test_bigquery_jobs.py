@@ -176,6 +176,56 @@ EXPECTED = [
     ("SELECT IF(1 < 2, 'yes', 'no')", "yes"),
     ("SELECT COALESCE(NULL, 'x')", "x"),
     ("SELECT 'a' LIKE 'A'", False),
+    ("SELECT DIV(7, 2)", 3),
+    ("SELECT GREATEST(1, NULL)", None),
+    ("SELECT LEAST(3, 1, 2)", 1),
+    ("SELECT TRIM('  a b ')", "a b"),
+    ("SELECT SUBSTR('abc', 0, 2)", "ab"),
+    ("SELECT SUBSTR('abc', -2)", "bc"),
+    ("SELECT SUBSTR('abc', -9, 2)", "ab"),
+    ("SELECT SAFE_CAST('x' AS INT64)", None),
+    ("SELECT SAFE_CAST('2.5' AS INT64)", None),
+    ("SELECT SAFE_CAST('7' AS INT64)", 7),
+    ("SELECT DATE_ADD(DATE '2026-01-31', INTERVAL 1 MONTH)", dt.date(2026, 2, 28)),
+    ("SELECT DATE_SUB(DATE '2026-03-01', INTERVAL 1 DAY)", dt.date(2026, 2, 28)),
+    ("SELECT DATE_TRUNC(DATE '2026-11-20', MONTH)", dt.date(2026, 11, 1)),
+    ("SELECT DATE_TRUNC(DATE '2026-11-20', ISOWEEK)", dt.date(2026, 11, 16)),
+    ("SELECT DATE_DIFF(DATE '2026-03-01', DATE '2026-02-27', DAY)", 2),
+    ("SELECT DATE_DIFF(DATE '2026-03-01', DATE '2026-02-27', MONTH)", 1),
+    ("SELECT EXTRACT(DAYOFWEEK FROM DATE '2026-11-20')", 6),
+    ("SELECT EXTRACT(ISOWEEK FROM DATE '2026-01-01')", 1),
+    ("SELECT EXTRACT(HOUR FROM TIMESTAMP '2026-01-01 05:30:00+00')", 5),
+    ("SELECT DATE(TIMESTAMP '2026-01-01 23:30:00-05:00')", dt.date(2026, 1, 2)),
+    (
+        "SELECT TIMESTAMP_DIFF(TIMESTAMP '2026-01-02 00:00:00+00', TIMESTAMP '2026-01-01 12:30:00+00', HOUR)",
+        11,
+    ),
+    (
+        "SELECT TIMESTAMP_TRUNC(TIMESTAMP '2026-01-02 05:00:00+00', DAY)",
+        dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+    ),
+    ("SELECT UNIX_SECONDS(TIMESTAMP '1970-01-01 00:00:01.9+00')", 1),
+    ("SELECT REGEXP_CONTAINS('abc', r'b.')", True),
+    ("SELECT REGEXP_EXTRACT('a=12;', r'=(\\d+)')", "12"),
+    ("SELECT REGEXP_EXTRACT('abc', r'x')", None),
+    ("SELECT REGEXP_REPLACE('a1b2', r'[0-9]', '#')", "a#b#"),
+    ("SELECT STRING_AGG(x, '-' ORDER BY x) FROM UNNEST(['b', 'a']) AS x", "a-b"),
+    ("SELECT SUM(o) FROM UNNEST(['a', 'b', 'c']) AS x WITH OFFSET o", 3),
+    ("SELECT ARRAY_AGG(x IGNORE NULLS ORDER BY x DESC LIMIT 1)[OFFSET(0)] FROM UNNEST([1, NULL, 3]) AS x", 3),
+    ("SELECT ARRAY_LENGTH([1, 2])", 2),
+    ("SELECT [10, 20][OFFSET(1)]", 20),
+    ("SELECT [10, 20][ORDINAL(1)]", 10),
+    ("SELECT [10, 20][SAFE_OFFSET(9)]", None),
+    (
+        "SELECT (SELECT v.n FROM UNNEST([STRUCT('a' AS k, STRUCT(1 AS n) AS v), "
+        "STRUCT('b' AS k, STRUCT(2 AS n) AS v)]) WHERE k = 'b')",
+        2,
+    ),
+    ("SELECT APPROX_COUNT_DISTINCT(x) FROM UNNEST([1, 1, 2]) AS x", 2),
+    (
+        "SELECT x FROM UNNEST([3, 1, 2]) AS x WHERE TRUE QUALIFY ROW_NUMBER() OVER (ORDER BY x DESC) = 1",
+        3,
+    ),
 ]
 
 
@@ -194,7 +244,10 @@ def test_queries_answer_as_bigquery_does(client, query, expected):
         ("SELECT foo(1)", "Function not found: foo"),
         ("SELEC 1", "Syntax error"),
         ("SELECT x FROM (SELECT 1 AS y)", "x"),
-        ("SELECT GREATEST(1, NULL)", "does not know this construct: GREATEST"),
+        ("SELECT HLL_COUNT.INIT(1)", "HLL_COUNT"),
+        ("SELECT DATE_TRUNC(DATE '2026-11-20', WEEK)", "does not know this construct: WEEK"),
+        ("SELECT [1][OFFSET(5)]", "Array index 5 is out of bounds"),
+        ("SELECT [STRUCT(1 AS a, 2 AS b), (2, 3)]", "tuple"),
         ("SELECT * FROM ratings", "must be qualified with a dataset"),
         ("SELECT SUM(x) FROM (SELECT 9223372036854775807 AS x UNION ALL SELECT 1)", "out of range"),
     ],
@@ -216,6 +269,34 @@ def test_tables_are_made_replaced_and_dropped_by_scripts(client, table):
     client.query("DROP TABLE shop.a").result()
     with pytest.raises(exceptions.NotFound):
         client.get_table("shop.a")
+
+
+def test_rows_are_inserted_updated_and_deleted(client, table):
+    job = client.query("INSERT INTO shop.t (userId, name) VALUES (7, 'x'), (8, 'y')")
+    job.result()
+    assert job.num_dml_affected_rows == 2
+    job = client.query("UPDATE shop.t SET name = 'z' WHERE userId >= 7 AND userId < 9")
+    job.result()
+    assert job.num_dml_affected_rows == 2
+    job = client.query("DELETE FROM shop.t WHERE name = 'z'")
+    job.result()
+    assert (job.num_dml_affected_rows, client.get_table("shop.t").num_rows) == (2, 3)
+
+
+def test_parameters_are_put_in_their_places(client, table):
+    config = bigquery.QueryJobConfig(
+        query_parameters=[
+            bigquery.ScalarQueryParameter("user", "INT64", 2),
+            bigquery.ScalarQueryParameter("since", "TIMESTAMP", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),
+            bigquery.ArrayQueryParameter("names", "STRING", ["a", "it's"]),
+        ]
+    )
+    query = "SELECT COUNT(*) FROM shop.t WHERE userId <= @user AND at >= @since"
+    query += " AND (name IS NULL OR name IN UNNEST(@names))"
+    (row,) = client.query(query, job_config=config).result()
+    assert row[0] == 2
+    with pytest.raises(exceptions.BadRequest, match="Query parameter 'nobody' not found"):
+        client.query("SELECT @nobody", job_config=config).result()
 
 
 def test_a_query_writes_its_destination_as_told(client, table):

@@ -66,10 +66,9 @@ class Engine:
         """
         if config.get("useLegacySql", True):
             raise sql.invalid("The emulator does not know legacy SQL: set useLegacySql to false")
-        if config.get("queryParameters"):
-            raise sql.unknown("query parameters")
         dataset = (config.get("defaultDataset") or {}).get("datasetId")
-        translator = sql.Translator(project, dataset, self._catalog.state)
+        parameters = config.get("queryParameters", ())
+        translator = sql.Translator(project, dataset, self._catalog.state, parameters)
         text = config.get("query") or ""
         outcome: dict[str, Any] = {}
         # Later statements of a script may read what earlier ones make: each is translated in its turn.
@@ -98,6 +97,8 @@ class Engine:
                 return {"kind": statement.kind, "destination": None}
             self._catalog.delete_table(statement.target)
             return {"kind": statement.kind, "destination": None}
+        if statement.kind in ("INSERT", "DELETE", "UPDATE"):
+            return self._change(statement)
         if statement.target is not None:
             exists = self._catalog.table(statement.target) is not None
             if exists and statement.lenient:
@@ -113,6 +114,23 @@ class Engine:
             self._catalog.require_table(target)
         self._write(target, self._select(statement.sql), disposition)
         return {"kind": statement.kind, "destination": target}
+
+    def _change(self, statement: sql.Statement) -> dict[str, Any]:
+        """Change a copy of a table, which then takes its place."""
+        assert statement.target is not None
+        table = self._catalog.require_table(statement.target)
+        state = self._catalog.state(statement.target)
+        physical = new_physical()
+        with self._lock:
+            try:
+                self._db.execute(f"CREATE TABLE {physical} AS SELECT * FROM {state.physical}")  # noqa: S608
+                changed = self._db.execute(statement.sql.replace(sql.TARGET, physical)).fetchall()
+            except duckdb.Error as error:
+                self._db.execute(f"DROP TABLE IF EXISTS {physical}")
+                raise _refused(error) from None
+            more = {key: value for key, value in table.items() if key != "created"}
+            self._catalog.put_table(statement.target, more, physical, state.schema, self._count(physical))
+        return {"kind": statement.kind, "destination": statement.target, "affected": int(changed[0][0])}
 
     def _describe(self, query: str) -> list[dict[str, Any]]:
         with self._lock:

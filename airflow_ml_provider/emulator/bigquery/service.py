@@ -6,6 +6,7 @@ https://cloud.google.com/bigquery/docs/reference/rest
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time
@@ -25,6 +26,8 @@ from airflow_ml_provider.emulator.http import Call, Handler, Request, Response
 
 if TYPE_CHECKING:
     from airflow_ml_provider.emulator.storage.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 _JOB_ID = re.compile(r"^[A-Za-z0-9_-]{1,1024}$")
 _RANGE = re.compile(r"^bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
@@ -319,6 +322,8 @@ class BigQuery:
                 outcome = self._engine.query(project, config)
                 statistics["query"] = {"statementType": outcome["kind"], "totalBytesProcessed": "0"}
                 statistics["totalBytesProcessed"] = "0"
+                if "affected" in outcome:
+                    statistics["query"]["numDmlAffectedRows"] = str(outcome["affected"])
                 if outcome["destination"] is not None:
                     config["destinationTable"] = outcome["destination"].reference
             elif kind == "load":
@@ -332,7 +337,12 @@ class BigQuery:
                 problem["location"] = error.location
             resource["status"] |= {"errorResult": problem, "errors": [problem]}
         except Exception as error:
-            problem = {"reason": "internalError", "message": f"{type(error).__name__}: {error}"}
+            # Not internalError: Google's clients would try again for minutes what fails each time.
+            log.exception("job %s failed in the emulator", resource["id"])
+            problem = {
+                "reason": "invalid",
+                "message": f"The emulator failed: {type(error).__name__}: {error}",
+            }
             resource["status"] |= {"errorResult": problem, "errors": [problem]}
         resource["status"]["state"] = "DONE"
         statistics["endTime"] = _millis(time.time())
@@ -417,6 +427,8 @@ class BigQuery:
             )
         answer |= {"jobComplete": True, "totalBytesProcessed": "0", "cacheHit": False, "totalRows": "0"}
         target = job["configuration"]["query"].get("destinationTable")
+        if "numDmlAffectedRows" in job["statistics"]["query"]:
+            answer["numDmlAffectedRows"] = job["statistics"]["query"]["numDmlAffectedRows"]
         if target is None or job["statistics"]["query"]["statementType"] != "SELECT":
             return {**answer, "schema": {"fields": []}}
         state = self._catalog.state(TableName.of(target))

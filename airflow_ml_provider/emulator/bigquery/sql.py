@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,9 +34,20 @@ _FUNCTIONS = (
     "Abs Mod Concat Coalesce Count CountIf Sum Avg Min Max Round Floor Ceil Sqrt Exp Ln Lower "
     "Upper Length Replace StartsWith EndsWith FarmFingerprint TimestampSub TimestampAdd "
     "CurrentTimestamp CurrentDate RowNumber Rank DenseRank Lag Lead FirstValue LastValue Nullif Sign Pow "
-    "SafeDivide Div Cast TryCast StddevSamp VarianceSamp Stddev Variance Corr LogicalAnd LogicalOr Reverse"
+    "SafeDivide Div IntDiv Cast TryCast StddevSamp VarianceSamp Stddev Variance Corr LogicalAnd LogicalOr "
+    "Reverse Greatest Least Trim Substring GroupConcat RegexpLike RegexpReplace RegexpExtract DateAdd "
+    "DateSub DateDiff DateTrunc TimestampTrunc TimestampDiff Extract Date DateFromParts UnixSeconds Unnest "
+    "ArrayAgg "
+    "IgnoreNulls Array Struct PropertyEQ ArraySize Bracket Split AnyValue ApproxDistinct Rand Timestamp Dot "
+    "RawString Rollup Cube GroupingSets Filter Lateral Values Insert Delete Update Pivot PivotAlias"
 )
 _ALLOWED = frozenset(f"{_STRUCTURE} {_OPERATORS} {_FUNCTIONS}".split())
+_DATE_UNITS = {"DAY": "day", "WEEK": "week", "MONTH": "month", "QUARTER": "quarter", "YEAR": "year"}
+_TRUNCATIONS = {"DAY": "day", "ISOWEEK": "week", "MONTH": "month", "QUARTER": "quarter", "YEAR": "year"}
+_TIMES = {"HOUR": "hour", "MINUTE": "minute", "SECOND": "second"}
+_PARTS = {part: part.lower() for part in ("YEAR", "QUARTER", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")}
+_PARTS |= {"ISOWEEK": "week", "ISOYEAR": "isoyear", "DAYOFYEAR": "doy", "DAYOFWEEK": "dow"}
+_DML = {"insert": "INSERT", "delete": "DELETE", "update": "UPDATE"}
 _CASTS = {"TEXT", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMPTZ", "TIMESTAMP", "DECIMAL", "INT"}
 
 
@@ -60,6 +71,9 @@ class Statement:
     reads: list[TableName] = field(default_factory=list)
 
 
+# Stands for the table that a DML statement changes.
+TARGET = "dml_target"
+
 Resolve = Callable[[TableName, float | None], State]
 
 
@@ -69,9 +83,17 @@ class Translator:
     :param project: of tables that are named without one.
     :param dataset: of tables that are named without one, or None.
     :param resolve: returns what a table holds, or held at a time.
+    :param parameters: of the query, as in its configuration.
     """
 
-    def __init__(self, project: str, dataset: str | None, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        project: str,
+        dataset: str | None,
+        resolve: Resolve,
+        parameters: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._parameters = parameters
         self._project = project
         self._dataset = dataset
         self._resolve = resolve
@@ -95,6 +117,13 @@ class Translator:
             if tree.args.get("properties"):
                 raise unknown("OPTIONS, PARTITION BY and CLUSTER BY in CREATE TABLE")
             return made
+        if isinstance(tree, exp.Insert | exp.Delete | exp.Update):
+            table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+            target = self._name(table)
+            table.replace(exp.to_table(TARGET))
+            made = self._query(tree, _DML[tree.key])
+            made.target = target
+            return made
         if isinstance(tree, exp.Drop) and tree.args.get("kind") == "TABLE":
             (dropped,) = tree.args.get("tables") or [tree.this]
             return Statement("DROP_TABLE", "", self._name(dropped), lenient=bool(tree.args.get("exists")))
@@ -104,14 +133,16 @@ class Translator:
         reads: list[TableName] = []
         for node in list(tree.walk()):
             if isinstance(node, exp.Anonymous):
-                raise invalid(f"Function not found: {node.name}")
+                path = node.parent.sql("bigquery") if isinstance(node.parent, exp.Dot) else node.name
+                raise invalid(f"Function not found: {path.partition('(')[0]}")
             if type(node).__name__ not in _ALLOWED:
                 raise unknown(node.sql("bigquery")[:80] or type(node).__name__)
         _name_columns(tree)
+        self._fill_in(tree)
         tree = _rewritten(tree)
         names = {cte.alias for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
-            if table.name in names and not table.db:
+            if (table.name in names or table.name == TARGET) and not table.db:
                 continue
             name = self._name(table)
             reads.append(name)
@@ -121,6 +152,22 @@ class Translator:
             new.set("alias", alias)
             table.replace(new)
         return Statement(kind, tree.sql("duckdb"), reads=reads)
+
+    def _fill_in(self, tree: Node) -> None:
+        """Put the values of parameters in their places."""
+        position = 0
+        for node in list(tree.find_all(exp.Parameter, exp.Placeholder, bfs=False)):
+            if isinstance(node, exp.Parameter):
+                found = [p for p in self._parameters if p.get("name", "").lower() == node.name.lower()]
+                if not found:
+                    raise invalid(f"Query parameter '{node.name}' not found")
+                given = found[0]
+            else:
+                if position >= len(self._parameters):
+                    raise invalid(f"Query parameter number {position + 1} is missing")
+                given = self._parameters[position]
+                position += 1
+            node.replace(_literal(given["parameterType"], given.get("parameterValue", {})))
 
     def _name(self, table: Node) -> TableName:
         parts = [part.name for part in table.parts] if isinstance(table, exp.Table) else []
@@ -183,6 +230,24 @@ CREATE OR REPLACE TEMP MACRO bq_to_string(x) AS CASE
   WHEN typeof(x) IN ('DOUBLE', 'FLOAT') AND regexp_full_match(CAST(x AS VARCHAR), '-?\\d+\\.0')
     THEN regexp_replace(CAST(x AS VARCHAR), '\\.0$', '')
   ELSE CAST(x AS VARCHAR) END;
+CREATE OR REPLACE TEMP MACRO bq_int_divide(a, b) AS
+  CASE WHEN b = 0 THEN error('division by zero: DIV') ELSE a // b END;
+CREATE OR REPLACE TEMP MACRO bq_safe_int64(x) AS TRY_CAST(CASE
+  WHEN typeof(x) IN ('DOUBLE', 'FLOAT') OR starts_with(typeof(x), 'DECIMAL')
+    THEN CAST(TRY_CAST(round(TRY_CAST(x AS DOUBLE)) AS HUGEINT) AS VARCHAR)
+  WHEN typeof(x) = 'BOOLEAN' THEN CASE WHEN CAST(x AS VARCHAR) = 'true' THEN '1' ELSE '0' END
+  WHEN typeof(x) = 'VARCHAR' AND NOT regexp_full_match(CAST(x AS VARCHAR), '\\s*[+-]?\\d+\\s*') THEN NULL
+  ELSE CAST(x AS VARCHAR) END AS BIGINT);
+CREATE OR REPLACE TEMP MACRO bq_trim(x) AS regexp_replace(x, '^\\s+|\\s+$', '', 'g');
+CREATE OR REPLACE TEMP MACRO bq_start(x, p) AS
+  CASE WHEN p = 0 THEN 1 WHEN p < -length(x) THEN 1 ELSE p END;
+CREATE OR REPLACE TEMP MACRO bq_date(x, what) AS CASE WHEN typeof(x) = 'DATE' THEN x
+  ELSE error('The emulator knows ' || what || ' of DATE only, not of ' || typeof(x)) END;
+CREATE OR REPLACE TEMP MACRO bq_instant(x, what) AS CASE WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE' THEN x
+  ELSE error('The emulator knows ' || what || ' of TIMESTAMP only, not of ' || typeof(x)) END;
+CREATE OR REPLACE TEMP MACRO bq_element(x, i, what) AS CASE WHEN i < 0 OR i >= len(x)
+  THEN error('Array index ' || i || ' is out of bounds (' || what || ')') ELSE x[i + 1] END;
+CREATE OR REPLACE TEMP MACRO bq_safe_element(x, i) AS CASE WHEN i < 0 THEN NULL ELSE x[i + 1] END;
 """
 
 
@@ -214,6 +279,18 @@ def _replacement(node: Node) -> Node | None:
     if isinstance(node, exp.Literal) and not node.is_string and not node.this.isdecimal():
         # A number with a point or an exponent is a FLOAT64; DuckDB takes it for a decimal.
         return exp.cast(node.copy(), "DOUBLE")
+    if isinstance(node, exp.IgnoreNulls | exp.ArrayAgg):
+        # Where an element is taken of it, that is done together.
+        parent = node.parent
+        if isinstance(parent, exp.Bracket | exp.IgnoreNulls):
+            return None
+        return _aggregated(node)
+    if isinstance(node, exp.Tuple) and isinstance(node.parent, exp.Array | exp.Struct):
+        raise unknown(f"the tuple {node.sql('bigquery')} in an array: name its fields with STRUCT")
+    if isinstance(node, exp.Struct) and not all(isinstance(e, exp.PropertyEQ) for e in node.expressions):
+        raise unknown(f"{node.sql('bigquery')}: give its fields names")
+    if isinstance(node, exp.RawString):
+        return exp.Literal.string(node.this)
     if isinstance(node, exp.FarmFingerprint):
         return _call("farm_fingerprint", *(node.expressions or [node.this]))
     if isinstance(node, exp.SafeDivide):
@@ -226,11 +303,160 @@ def _replacement(node: Node) -> Node | None:
         kind = node.to.this.value if hasattr(node.to.this, "value") else str(node.to.this)
         if kind not in _CASTS:
             raise unknown(f"CAST to {node.to.sql('bigquery')}")
+        if isinstance(node, exp.TryCast) and kind not in ("BIGINT", "INT", "TEXT"):
+            if kind not in ("DOUBLE", "DATE", "TIMESTAMPTZ"):
+                raise unknown(f"SAFE_CAST to {node.to.sql('bigquery')}")
+            return None
+        if isinstance(node, exp.TryCast) and kind != "TEXT":
+            return _call("bq_safe_int64", node.this)
         if kind in ("BIGINT", "INT", "TEXT"):
-            if isinstance(node, exp.TryCast):
-                raise unknown("SAFE_CAST to INT64 or STRING")
             return _call("bq_to_string" if kind == "TEXT" else "bq_to_int64", node.this)
+    return _rewritten_function(node)
+
+
+def _rewritten_function(node: Node) -> Node | None:
+    """Replace functions whose DuckDB namesakes mean something else."""
+    if isinstance(node, exp.IntDiv):
+        return _call("bq_int_divide", node.this, node.expression)
+    if isinstance(node, exp.Trim):
+        if node.args.get("expression") is not None or node.args.get("position"):
+            raise unknown(node.sql("bigquery"))
+        return _call("bq_trim", node.this)
+    if isinstance(node, exp.Substring):
+        start = _call("bq_start", node.this, node.args["start"])
+        more = [node.args["length"]] if node.args.get("length") is not None else []
+        return _call("substring", node.this, start, *more)
+    if isinstance(node, exp.DateAdd | exp.DateSub):
+        unit = _unit(node, _DATE_UNITS)
+        step = exp.cast(_call(f"to_{unit}s", exp.cast(node.expression.copy(), "INTEGER")), "INTERVAL")
+        day = _call("bq_date", node.this, exp.Literal.string("DATE_ADD and DATE_SUB"))
+        kind = exp.Add if isinstance(node, exp.DateAdd) else exp.Sub
+        return exp.cast(exp.Paren(this=kind(this=day, expression=step)), "DATE")
+    if isinstance(node, exp.DateDiff):
+        what = exp.Literal.string("DATE_DIFF")
+        pair = [_call("bq_date", value, what) for value in (node.expression, node.this)]
+        return _call("date_diff", exp.Literal.string(_unit(node, _TRUNCATIONS)), *pair)
+    if isinstance(node, exp.TimestampDiff):
+        what = exp.Literal.string("TIMESTAMP_DIFF")
+        pair = [_call("bq_instant", value, what) for value in (node.expression, node.this)]
+        return _call("date_sub", exp.Literal.string(_unit(node, {**_TIMES, "DAY": "day"})), *pair)
+    if isinstance(node, exp.DateTrunc):
+        day = _call("bq_date", node.this, exp.Literal.string("DATE_TRUNC"))
+        return exp.cast(_call("date_trunc", exp.Literal.string(_unit(node, _TRUNCATIONS)), day), "DATE")
+    if isinstance(node, exp.TimestampTrunc):
+        moment = _call("bq_instant", node.this, exp.Literal.string("TIMESTAMP_TRUNC"))
+        return _call("date_trunc", exp.Literal.string(_unit(node, {**_TIMES, **_TRUNCATIONS})), moment)
+    if isinstance(node, exp.Extract):
+        part = node.this.name.upper()
+        if part == "DATE":
+            return exp.cast(node.expression.copy(), "DATE")
+        if part not in _PARTS:
+            raise unknown(f"EXTRACT({part} FROM …)")
+        found = _call("date_part", exp.Literal.string(_PARTS[part]), node.expression)
+        number = exp.cast(found, "BIGINT")
+        return exp.Paren(this=number + 1) if part == "DAYOFWEEK" else number
+    if isinstance(node, exp.Date) and (node.expressions or node.args.get("zone")):
+        raise unknown(node.sql("bigquery"))
+    if isinstance(node, exp.UnixSeconds):
+        return exp.cast(_call("floor", _call("epoch", node.this)), "BIGINT")
+    if isinstance(node, exp.ApproxDistinct):
+        return exp.Count(this=exp.Distinct(expressions=[node.this.copy()]))
+    if isinstance(node, exp.RegexpReplace):
+        flags = exp.Literal.string("g")
+        return _call("regexp_replace", node.this, node.expression, node.args["replacement"], flags)
+    if isinstance(node, exp.Bracket):
+        return _element(node)
+    if isinstance(node, exp.Unnest) and not isinstance(node.parent, exp.In):
+        return _unnested(node)
     return None
+
+
+def _unit(node: Node, known: Mapping[str, str]) -> str:
+    name = node.args["unit"].name.upper()
+    if name not in known:
+        raise unknown(f"{name} in {node.sql('bigquery')}")
+    return known[name]
+
+
+def _element(node: Node) -> Node:
+    offset, safe = node.args.get("offset"), node.args.get("safe")
+    if len(node.expressions) != 1 or offset is None:
+        raise unknown(node.sql("bigquery"))
+    index = node.expressions[0].copy()
+    index = exp.Paren(this=index - offset) if offset else index
+    inner = node.this
+    if isinstance(inner, exp.IgnoreNulls | exp.ArrayAgg):
+        inner = _aggregated(inner)
+    if safe:
+        return _call("bq_safe_element", inner, index)
+    return _call("bq_element", inner, index, exp.Literal.string(node.sql("bigquery")[:60]))
+
+
+def _aggregated(node: Node) -> Node:
+    """Return ``ARRAY_AGG`` without what DuckDB does not know inside it: IGNORE NULLS, and LIMIT."""
+    ignore = isinstance(node, exp.IgnoreNulls)
+    aggregate = node.this if ignore else node
+    if not isinstance(aggregate, exp.ArrayAgg):
+        raise unknown(node.sql("bigquery"))
+    inner, limit = aggregate.this, None
+    if isinstance(inner, exp.Limit):
+        limit, inner = inner.expression.copy(), inner.this
+    value = inner.this if isinstance(inner, exp.Order) else inner
+    made: Node = exp.ArrayAgg(this=inner.copy())
+    if ignore:
+        present = exp.Is(this=value.copy(), expression=exp.Null())
+        made = exp.Filter(this=made, expression=exp.Where(this=exp.Not(this=present)))
+    return _call("list_slice", made, exp.Literal.number(1), limit) if limit is not None else made
+
+
+def _unnested(node: Node) -> Node:
+    """Return ``UNNEST`` as a subquery: of structs with their fields as columns, of others with one column."""
+    (array,) = node.expressions
+    alias = node.args.get("alias")
+    name = alias.name if alias is not None and alias.name else ""
+    if not name and alias is not None and alias.columns:
+        name = alias.columns[0].name
+    root = node.root()
+    fields = name and any(c.table == name for c in root.find_all(exp.Column))
+    spread = not name or fields
+    array_sql = array.sql("duckdb")
+    depth = ", max_depth := 2" if spread else ""
+    columns = f"unnest({array_sql}{depth})" + ("" if spread else f" AS {quoted(name)}")
+    offset = node.args.get("offset")
+    if offset:
+        label = getattr(offset, "name", "") or "offset"
+        columns += f", generate_subscripts({array_sql}, 1) - 1 AS {quoted(label)}"
+    inner = sqlglot.parse_one(f"SELECT {columns}", read="duckdb")
+    return exp.Subquery(
+        this=inner, alias=exp.TableAlias(this=exp.to_identifier(name or "_unnested", quoted=True))
+    )
+
+
+_PARAMETERS = {
+    **dict.fromkeys(("INT64", "INTEGER"), "BIGINT"),
+    **dict.fromkeys(("FLOAT64", "FLOAT"), "DOUBLE"),
+    **dict.fromkeys(("BOOL", "BOOLEAN"), "BOOLEAN"),
+    "STRING": "TEXT",
+    "DATE": "DATE",
+    "TIMESTAMP": "TIMESTAMPTZ",
+    "DATETIME": "TIMESTAMP",
+}
+
+
+def _literal(kind: Mapping[str, Any], value: Mapping[str, Any]) -> Node:
+    """Return a query parameter's value."""
+    name = kind["type"].upper()
+    if name == "ARRAY":
+        items = value.get("arrayValues", [])
+        return exp.Array(expressions=[_literal(kind["arrayType"], item) for item in items])
+    text = value.get("value")
+    target = _PARAMETERS.get(name)
+    if target is None:
+        raise unknown(f"query parameters of type {name}")
+    literal = exp.Null() if text is None else exp.Literal.string(str(text))
+    if name in ("INT64", "INTEGER") and text is not None:
+        return exp.Paren(this=exp.Literal.number(int(text)))
+    return exp.cast(literal, target)
 
 
 def _call(name: str, *arguments: Node) -> Node:
