@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from unittest.mock import patch
 
 import pytest
 
@@ -90,14 +91,10 @@ def gate(version, **changes):
         task = ModelGateOperator(task_id="gate", version=version, **MODEL, **changes)
         task >> PromoteModelOperator(task_id="promote", version=version, **MODEL)
     ti = TaskInstance()
-    try:
+    # How Airflow skips differs between 2 and 3; that it does is seen in the nights of test_nightly.py.
+    with patch("airflow_ml_provider.operators.promotion.skip_downstream") as skip:
         task.execute({"ti": ti})
-        skipped = False
-    except AirflowException as error:
-        if type(error).__name__ != "DownstreamTasksSkipped":
-            raise
-        assert error.tasks == ["promote"]
-        skipped = True
+    skipped = skip.called
     return ti.pushed["decision"], skipped
 
 
