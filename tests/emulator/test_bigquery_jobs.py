@@ -129,6 +129,28 @@ def test_a_local_file_is_loaded_in_one_piece_or_many(client, rows):
     assert client.get_table("shop.local").num_rows == rows
 
 
+def test_a_schema_is_detected_when_asked_for(client, bucket):
+    text = "id,score,name,at,ok\n1,1.5,a,2026-01-01 00:00:00 UTC,true\n2,,b,,false\n"
+    load(client, bucket, text, schema=(), skip_leading_rows=0, autodetect=True).result()
+    found = [(field.name, field.field_type) for field in client.get_table("shop.t").schema]
+    assert found == [
+        ("id", "INTEGER"),
+        ("score", "FLOAT"),
+        ("name", "STRING"),
+        ("at", "TIMESTAMP"),
+        ("ok", "BOOLEAN"),
+    ]
+    assert client.get_table("shop.t").num_rows == 2
+
+
+def test_tables_are_copied(client, bucket, table):
+    config = bigquery.CopyJobConfig(write_disposition="WRITE_TRUNCATE")
+    client.copy_table([table.reference, table.reference], "shop.twice", job_config=config).result()
+    assert client.get_table("shop.twice").num_rows == 6
+    with pytest.raises(exceptions.NotFound):
+        client.copy_table("shop.nothing", "shop.copy").result()
+
+
 def test_missing_files_and_buckets_fail_the_load(client, bucket):
     config = bigquery.LoadJobConfig(schema=SCHEMA)
     for uri in ("gs://retraining/nothing.csv", "gs://retraining/nothing-*", "gs://no-such-bucket/a.csv"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import io
 import json
@@ -223,6 +224,19 @@ class Engine:
                 [limit, start],
             ).fetchall()
 
+    def copy(self, config: Mapping[str, Any]) -> None:
+        """Run a copy job.
+
+        :raises ApiError: a source does not exist, or the schemas differ.
+        """
+        given = config.get("sourceTables") or [config["sourceTable"]]
+        sources = [self._catalog.state(TableName.of(reference)) for reference in given]
+        if any(source.schema != sources[0].schema for source in sources):
+            raise ApiError(400, "The source tables of a copy must have the same schema.", reason="invalid")
+        union = " UNION ALL ".join(f"SELECT * FROM {source.physical}" for source in sources)  # noqa: S608
+        target = TableName.of(config["destinationTable"])
+        self._write(target, (union, list(sources[0].schema)), config.get("writeDisposition", "WRITE_EMPTY"))
+
     # --- loads
 
     def load(self, config: Mapping[str, Any], content: bytes | None) -> int:
@@ -249,6 +263,8 @@ class Engine:
             if kind == "PARQUET":
                 tables.append(_parquet(uri, data))
                 continue
+            if schema is None and kind == "CSV" and config.get("autodetect"):
+                schema, config = _detected(data, config)
             if schema is None:
                 raise ApiError(400, "No schema specified on job or table.", reason="invalid")
             if kind == "CSV":
@@ -355,6 +371,68 @@ def _refused(error: duckdb.Error) -> ApiError:
     for prefix in ("Binder Error: ", "Conversion Error: ", "Invalid Input Error: ", "Out of Range Error: "):
         message = message.removeprefix(prefix)
     return sql.invalid(message)
+
+
+def _detected(data: bytes, config: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the schema of a CSV file, and the job with its header skipped.
+
+    A first line of texts above other lines that are not all texts is a header, as in BigQuery:
+    https://cloud.google.com/bigquery/docs/schema-detect
+    """
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(
+        config.get("fieldDelimiter", ","), config.get("fieldDelimiter", ",")
+    )
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=delimiter or ","))
+    skip = int(config.get("skipLeadingRows", 0))
+    skipped, rows = rows[:skip], [row for row in rows[skip:] if row][:500]
+    if not rows:
+        raise ApiError(400, "Error while reading data, error message: the file is empty", reason="invalid")
+    first, rest = rows[0], rows[1:]
+    kinds = [_kind_of([row[n] for row in rest if n < len(row) and row[n]]) for n in range(len(first))]
+    if skipped:
+        # The last line that is skipped is taken for the header.
+        names, header = skipped[-1], 0
+        kinds = [_kind_of([row[n] for row in rows if n < len(row) and row[n]]) for n in range(len(first))]
+    elif rest and _kind_of(first) == "STRING" and any(kind != "STRING" for kind in kinds):
+        names, header = first, 1
+    else:
+        kinds = [_kind_of([row[n] for row in rows if n < len(row) and row[n]]) for n in range(len(first))]
+        names, header = [f"{_NAMES[kind]}_field_{n}" for n, kind in enumerate(kinds)], 0
+    schema = [{"name": n, "type": k, "mode": "NULLABLE"} for n, k in zip(names, kinds, strict=True)]
+    return schema, {**config, "skipLeadingRows": skip + header}
+
+
+_NAMES = {
+    "INTEGER": "int64",
+    "FLOAT": "double",
+    "BOOLEAN": "bool",
+    "TIMESTAMP": "timestamp",
+    "STRING": "string",
+}
+
+
+def _kind_of(texts: Sequence[str]) -> str:
+    """Return the narrowest type that all texts fit."""
+    for kind in ("BOOLEAN", "INTEGER", "FLOAT", "TIMESTAMP"):
+        if texts and all(_fits(kind, text) for text in texts):
+            return kind
+    return "STRING"
+
+
+def _fits(kind: str, text: str) -> bool:
+    if kind == "BOOLEAN":
+        return text.lower() in ("true", "false")
+    if kind == "TIMESTAMP":
+        try:
+            dt.datetime.fromisoformat(text.removesuffix(" UTC"))
+        except ValueError:
+            return False
+        return len(text) > 10
+    try:
+        _parsed({"type": kind, "name": ""}, text, "")
+    except ValueError:
+        return False
+    return True
 
 
 def _csv(uri: str, data: bytes, schema: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Any:

@@ -278,8 +278,6 @@ class BigQuery:
             raise ApiError(400, f'Invalid job ID "{job_id}".', reason="invalid")
         if len(kinds) != 1:
             raise ApiError(400, "Required parameter is missing: configuration of one job", reason="required")
-        if kinds[0] == "copy":
-            raise ApiError(501, "The emulator does not implement copy jobs.")
         now = _millis(time.time())
         resource: dict[str, Any] = {
             "kind": "bigquery#job",
@@ -328,6 +326,8 @@ class BigQuery:
                     config["destinationTable"] = outcome["destination"].reference
             elif kind == "load":
                 statistics["load"] = {"outputRows": str(self._engine.load(config, content))}
+            elif kind == "copy":
+                self._engine.copy(config)
             else:
                 counts = [str(count) for count in self._engine.extract(config)]
                 statistics["extract"] = {"destinationUriFileCounts": counts}
