@@ -293,6 +293,20 @@ def test_tables_are_made_replaced_and_dropped_by_scripts(client, table):
         client.get_table("shop.a")
 
 
+def test_an_empty_table_is_made_by_its_columns(client):
+    client.query("CREATE TABLE shop.made (id INT64 NOT NULL, name STRING, at TIMESTAMP)").result()
+    found = [(f.name, f.field_type, f.mode) for f in client.get_table("shop.made").schema]
+    assert found == [
+        ("id", "INTEGER", "REQUIRED"),
+        ("name", "STRING", "NULLABLE"),
+        ("at", "TIMESTAMP", "NULLABLE"),
+    ]
+    client.query("CREATE TABLE IF NOT EXISTS shop.made (other STRING)").result()
+    assert len(client.get_table("shop.made").schema) == 3
+    with pytest.raises(exceptions.BadRequest, match="does not know this construct"):
+        client.query("CREATE TABLE shop.other (id INT64 DEFAULT 5)").result()
+
+
 def test_rows_are_inserted_updated_and_deleted(client, table):
     job = client.query("INSERT INTO shop.t (userId, name) VALUES (7, 'x'), (8, 'y')")
     job.result()
@@ -300,7 +314,7 @@ def test_rows_are_inserted_updated_and_deleted(client, table):
     job = client.query("UPDATE shop.t SET name = 'z' WHERE userId >= 7 AND userId < 9")
     job.result()
     assert job.num_dml_affected_rows == 2
-    job = client.query("DELETE FROM shop.t WHERE name = 'z'")
+    job = client.query("DELETE FROM shop.t AS old WHERE old.name = 'z'")
     job.result()
     assert (job.num_dml_affected_rows, client.get_table("shop.t").num_rows) == (2, 3)
 

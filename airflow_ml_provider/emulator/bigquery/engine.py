@@ -106,7 +106,11 @@ class Engine:
                 return {"kind": statement.kind, "destination": statement.target}
             if exists and not statement.replace:
                 raise ApiError(409, f"Already Exists: Table {statement.target}", reason="duplicate")
-            self._write(statement.target, self._select(statement.sql), "WRITE_TRUNCATE")
+            if statement.kind == "CREATE_TABLE":
+                self._catalog.dataset(statement.target.project, statement.target.dataset)
+                self.create(statement.target, types.normalized(statement.fields), {})
+            else:
+                self._write(statement.target, self._select(statement.sql), "WRITE_TRUNCATE")
             return {"kind": statement.kind, "destination": statement.target}
         given = config.get("destinationTable")
         target = TableName.of(given) if given else TableName(project, ANONYMOUS, new_physical())

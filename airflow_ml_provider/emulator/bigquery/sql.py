@@ -61,6 +61,7 @@ class Statement:
     :param replace: ``OR REPLACE``.
     :param lenient: ``IF [NOT] EXISTS``.
     :param reads: the tables that it reads.
+    :param fields: the columns of a table that is made empty.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Statement:
     replace: bool = False
     lenient: bool = False
     reads: list[TableName] = field(default_factory=list)
+    fields: list[dict[str, str]] = field(default_factory=list)
 
 
 # Stands for the table that a DML statement changes.
@@ -117,10 +119,13 @@ class Translator:
             if tree.args.get("properties"):
                 raise unknown("OPTIONS, PARTITION BY and CLUSTER BY in CREATE TABLE")
             return made
+        if isinstance(tree, exp.Create) and tree.kind == "TABLE" and isinstance(tree.this, exp.Schema):
+            return self._create(tree)
         if isinstance(tree, exp.Insert | exp.Delete | exp.Update):
             table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
             target = self._name(table)
-            table.replace(exp.to_table(TARGET))
+            alias = table.args.get("alias")
+            table.replace(exp.Table(this=exp.to_identifier(TARGET), alias=alias.copy() if alias else None))
             made = self._query(tree, _DML[tree.key])
             made.target = target
             return made
@@ -128,6 +133,27 @@ class Translator:
             (dropped,) = tree.args.get("tables") or [tree.this]
             return Statement("DROP_TABLE", "", self._name(dropped), lenient=bool(tree.args.get("exists")))
         raise unknown(f"statement {tree.key.upper()}")
+
+    def _create(self, tree: Node) -> Statement:
+        if tree.args.get("properties"):
+            raise unknown("OPTIONS, PARTITION BY and CLUSTER BY in CREATE TABLE")
+        fields = []
+        for column in tree.this.expressions:
+            constraints = column.args.get("constraints") or []
+            required = [c for c in constraints if isinstance(c.kind, exp.NotNullColumnConstraint)]
+            kind = column.args.get("kind")
+            if kind is None or len(constraints) != len(required):
+                raise unknown(column.sql("bigquery"))
+            mode = "REQUIRED" if required else "NULLABLE"
+            fields.append({"name": column.name, "type": kind.sql("bigquery"), "mode": mode})
+        return Statement(
+            "CREATE_TABLE",
+            "",
+            self._name(tree.this.this),
+            replace=bool(tree.args.get("replace")),
+            lenient=bool(tree.args.get("exists")),
+            fields=fields,
+        )
 
     def _query(self, tree: Node, kind: str) -> Statement:
         reads: list[TableName] = []
