@@ -9,9 +9,12 @@ from io import BytesIO
 from unittest.mock import MagicMock
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+
+from airflow_ml_provider.emulator.discovery import Api
 
 PROJECT = "demo-project"
 FIELD = bigquery.SchemaField
@@ -450,3 +453,29 @@ def test_airflows_operators_work_unmodified(client, bucket, table):
     )
     assert export.execute(context) == uris
     assert bucket.blob("out/part-000000000000.csv").download_as_text() == "x\n1\n"
+
+
+# --- the API's own description
+
+
+def test_replies_are_as_the_discovery_document_says(client, bucket, table, emulator):
+    job = client.query("SELECT userId, at FROM shop.t")
+    job.result()
+    failed = client.query("SELECT 1 / 0")
+    with pytest.raises(exceptions.BadRequest):
+        failed.result()
+    api = Api("bigquery", "v2")
+    for schema, path in (
+        ("Dataset", "datasets/shop"),
+        ("DatasetList", "datasets"),
+        ("Table", "datasets/shop/tables/t"),
+        ("TableList", "datasets/shop/tables"),
+        ("TableDataList", "datasets/shop/tables/t/data"),
+        ("Job", f"jobs/{job.job_id}?location=US"),
+        ("Job", f"jobs/{failed.job_id}?location=US"),
+        ("JobList", "jobs"),
+        ("GetQueryResultsResponse", f"queries/{job.job_id}?location=US"),
+    ):
+        reply = requests.get(f"{emulator}/bigquery/v2/projects/{PROJECT}/{path}", timeout=10).json()
+        kept = {name: value for name, value in reply.items() if name != "rows"}
+        assert api.message(schema, kept) == kept, path
