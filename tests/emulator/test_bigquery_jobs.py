@@ -296,6 +296,22 @@ def test_tables_are_made_replaced_and_dropped_by_scripts(client, table):
         client.get_table("shop.a")
 
 
+def test_views_are_read_and_not_extracted(client, bucket, table):
+    client.query("CREATE VIEW shop.v AS SELECT userId AS who, rating FROM shop.t WHERE userId < 3").result()
+    made = bigquery.Table(f"{PROJECT}.shop.w")
+    made.view_query = "SELECT who FROM shop.v WHERE who = 2"
+    client.create_table(made)
+    assert client.get_table("shop.w").table_type == "VIEW"
+    assert [row.who for row in client.query("SELECT x.who FROM shop.w AS x").result()] == [2]
+    load(client, bucket).result()
+    assert next(iter(client.query("SELECT COUNT(*) FROM shop.v").result()))[0] == 4
+    with pytest.raises(exceptions.BadRequest, match="currently a VIEW"):
+        client.extract_table("shop.v", "gs://retraining/x.csv").result()
+    client.query("DROP VIEW shop.v").result()
+    with pytest.raises(exceptions.NotFound):
+        client.query("SELECT * FROM shop.w").result()
+
+
 def test_an_empty_table_is_made_by_its_columns(client):
     client.query("CREATE TABLE shop.made (id INT64 NOT NULL, name STRING, at TIMESTAMP)").result()
     found = [(f.name, f.field_type, f.mode) for f in client.get_table("shop.made").schema]

@@ -60,11 +60,13 @@ class State:
 
     :param physical: the DuckDB table.
     :param schema: its BigQuery schema.
+    :param view: the query of a view, which has no DuckDB table.
     """
 
     physical: str
     schema: tuple[dict[str, Any], ...]
     rows: int
+    view: str | None = None
 
 
 class Catalog:
@@ -225,7 +227,8 @@ class Catalog:
                 if row is None:
                     self.require_table(name)
                     raise _invalid_time(name, at, "is before its creation")
-        return State(row[0], tuple(json.loads(row[1])), row[2])
+            table = self.table(name) or {}
+        return State(row[0], tuple(json.loads(row[1])), row[2], (table.get("view") or {}).get("query"))
 
     def expired(self) -> list[str]:
         """Return and forget DuckDB tables that no time travel reaches any more."""

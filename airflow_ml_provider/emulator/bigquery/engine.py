@@ -92,7 +92,7 @@ class Engine:
     def _run(
         self, project: str, statement: sql.Statement, config: Mapping[str, Any], *, last: bool
     ) -> dict[str, Any]:
-        if statement.kind == "DROP_TABLE":
+        if statement.kind in ("DROP_TABLE", "DROP_VIEW"):
             assert statement.target is not None
             if self._catalog.table(statement.target) is None and statement.lenient:
                 return {"kind": statement.kind, "destination": None}
@@ -106,7 +106,9 @@ class Engine:
                 return {"kind": statement.kind, "destination": statement.target}
             if exists and not statement.replace:
                 raise ApiError(409, f"Already Exists: Table {statement.target}", reason="duplicate")
-            if statement.kind == "CREATE_TABLE":
+            if statement.view is not None:
+                self.create_view(project, statement.target, statement.view)
+            elif statement.kind == "CREATE_TABLE":
                 self._catalog.dataset(statement.target.project, statement.target.dataset)
                 self.create(statement.target, types.normalized(statement.fields), {})
             else:
@@ -125,6 +127,10 @@ class Engine:
         assert statement.target is not None
         table = self._catalog.require_table(statement.target)
         state = self._catalog.state(statement.target)
+        if state.view is not None:
+            raise ApiError(
+                400, f"{statement.target} is a VIEW, which can't be changed.", reason="invalidQuery"
+            )
         physical = new_physical()
         with self._lock:
             try:
@@ -159,6 +165,8 @@ class Engine:
             self._catalog.dataset(target.project, target.dataset)
         existing = self._catalog.table(target)
         state = self._catalog.state(target) if existing is not None else None
+        if state is not None and state.view is not None:
+            raise ApiError(400, f"{target} is a VIEW, which can't be written to.", reason="invalid")
         if disposition == "WRITE_EMPTY" and state is not None and state.rows:
             raise ApiError(409, f"Already Exists: Table {target}", reason="duplicate")
         with self._lock:
@@ -173,7 +181,7 @@ class Engine:
             if target.dataset == ANONYMOUS:
                 self._ensure_anonymous(target.project)
             self._catalog.put_table(target, existing or {}, physical, fields, rows)
-            for old in self._catalog.expired():
+            for old in filter(None, self._catalog.expired()):
                 self._db.execute(f"DROP TABLE IF EXISTS {old}")
 
     def _appended(
@@ -220,8 +228,25 @@ class Engine:
             self._db.execute(f"CREATE TABLE {physical} ({columns or '_empty BOOLEAN'})")
             self._catalog.put_table(target, more, physical, fields, 0)
 
+    def create_view(self, project: str, target: TableName, query: str) -> None:
+        """Make a view.
+
+        :raises ApiError: its query is refused.
+        """
+        self._catalog.dataset(target.project, target.dataset)
+        (statement,) = [sql.Translator(project, None, self._catalog.state).statement(query, 0)]
+        if statement.kind != "SELECT":
+            raise sql.invalid("A view's query must be a SELECT statement.")
+        more = {"view": {"query": query, "useLegacySql": False}}
+        self._catalog.put_table(target, more, "", self._describe(statement.sql), 0)
+
     def rows(self, state: State, start: int, limit: int) -> list[tuple[Any, ...]]:
-        """Return some of a table's rows."""
+        """Return some of a table's rows.
+
+        :raises ApiError: it is a view, which has none of its own.
+        """
+        if state.view is not None:
+            raise ApiError(400, "Cannot list a table of type VIEW.", reason="invalid")
         with self._lock:
             return self._db.execute(
                 f"SELECT * FROM {state.physical} LIMIT ? OFFSET ?",  # noqa: S608
@@ -235,6 +260,8 @@ class Engine:
         """
         given = config.get("sourceTables") or [config["sourceTable"]]
         sources = [self._catalog.state(TableName.of(reference)) for reference in given]
+        if any(source.view is not None for source in sources):
+            raise ApiError(400, "A view can't be copied.", reason="invalid")
         if any(source.schema != sources[0].schema for source in sources):
             raise ApiError(400, "The source tables of a copy must have the same schema.", reason="invalid")
         union = " UNION ALL ".join(f"SELECT * FROM {source.physical}" for source in sources)  # noqa: S608
@@ -321,6 +348,9 @@ class Engine:
         """
         source = TableName.of(config["sourceTable"])
         state = self._catalog.state(source)
+        if state.view is not None:
+            message = f"{source} is not allowed for this operation because it is currently a VIEW."
+            raise ApiError(400, message, reason="invalid")
         kind = config.get("destinationFormat", "CSV")
         compression = config.get("compression", "NONE")
         allowed = {"CSV": ("NONE", "GZIP"), "NEWLINE_DELIMITED_JSON": ("NONE", "GZIP"),

@@ -150,13 +150,20 @@ class BigQuery:
             body.get("tableReference", {}).get("tableId", ""),
         )
         self._catalog.dataset(name.project, name.dataset)
-        for unsupported in ("view", "materializedView", "externalDataConfiguration", "snapshotDefinition"):
+        for unsupported in ("materializedView", "externalDataConfiguration", "snapshotDefinition"):
             if unsupported in body:
                 raise ApiError(
                     400, f"The emulator does not know tables with {unsupported}.", reason="invalid"
                 )
         if self._catalog.table(name) is not None:
             raise ApiError(409, f"Already Exists: Table {name}", reason="duplicate")
+        if "view" in body:
+            if body["view"].get("useLegacySql", True):
+                raise ApiError(
+                    400, "The emulator does not know legacy SQL: set useLegacySql to false", reason="invalid"
+                )
+            self._engine.create_view(name.project, name, body["view"].get("query", ""))
+            return self._table(name)
         fields = types.normalized(body.get("schema", {}).get("fields", []))
         more = {key: value for key, value in body.items() if key in _TABLE_FIELDS}
         self._engine.create(name, fields, more)
@@ -192,7 +199,7 @@ class BigQuery:
             "kind": "bigquery#table",
             "id": str(name),
             "tableReference": name.reference,
-            "type": "TABLE",
+            "type": "VIEW" if "view" in found else "TABLE",
             "schema": {"fields": list(state.schema)},
             "numRows": str(state.rows),
             "numBytes": str(state.rows * 8 * len(state.schema)),

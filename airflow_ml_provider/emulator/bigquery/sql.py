@@ -62,6 +62,7 @@ class Statement:
     :param lenient: ``IF [NOT] EXISTS``.
     :param reads: the tables that it reads.
     :param fields: the columns of a table that is made empty.
+    :param view: the query of a view that is made.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Statement:
     lenient: bool = False
     reads: list[TableName] = field(default_factory=list)
     fields: list[dict[str, str]] = field(default_factory=list)
+    view: str | None = None
 
 
 # Stands for the table that a DML statement changes.
@@ -121,6 +123,13 @@ class Translator:
             return made
         if isinstance(tree, exp.Create) and tree.kind == "TABLE" and isinstance(tree.this, exp.Schema):
             return self._create(tree)
+        if isinstance(tree, exp.Create) and tree.kind == "VIEW" and not tree.args.get("properties"):
+            made = self._query(tree.expression.copy(), "CREATE_VIEW")
+            made.target = self._name(tree.this)
+            made.replace = bool(tree.args.get("replace"))
+            made.lenient = bool(tree.args.get("exists"))
+            made.view = tree.expression.sql("bigquery")
+            return made
         if isinstance(tree, exp.Insert | exp.Delete | exp.Update):
             table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
             target = self._name(table)
@@ -129,9 +138,10 @@ class Translator:
             made = self._query(tree, _DML[tree.key])
             made.target = target
             return made
-        if isinstance(tree, exp.Drop) and tree.args.get("kind") == "TABLE":
+        if isinstance(tree, exp.Drop) and tree.args.get("kind") in ("TABLE", "VIEW"):
             (dropped,) = tree.args.get("tables") or [tree.this]
-            return Statement("DROP_TABLE", "", self._name(dropped), lenient=bool(tree.args.get("exists")))
+            kind = f"DROP_{tree.args['kind']}"
+            return Statement(kind, "", self._name(dropped), lenient=bool(tree.args.get("exists")))
         raise unknown(f"statement {tree.key.upper()}")
 
     def _create(self, tree: Node) -> Statement:
@@ -173,11 +183,21 @@ class Translator:
             name = self._name(table)
             reads.append(name)
             state = self._resolve(name, _system_time(table))
+            if state.view is not None:
+                table.replace(self._view(table, state.view))
+                continue
             new = exp.to_table(quoted(state.physical), dialect="duckdb")
             alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
             new.set("alias", alias)
             table.replace(new)
         return Statement(kind, tree.sql("duckdb"), reads=reads)
+
+    def _view(self, table: Node, query: str) -> Node:
+        """Return a view's query in its place."""
+        (tree,) = split(query)
+        inner = Translator(self._project, None, self._resolve)._query(tree, "SELECT").sql
+        alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
+        return exp.Subquery(this=sqlglot.parse_one(inner, read="duckdb"), alias=alias.copy())
 
     def _fill_in(self, tree: Node) -> None:
         """Put the values of parameters in their places."""
