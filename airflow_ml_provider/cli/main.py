@@ -51,8 +51,20 @@ def main() -> None:
     show_default=True,
     help="Scales how long jobs queue, start and take to report an error; 0 for no delays.",
 )
+@click.option(
+    "--faults",
+    is_flag=True,
+    help="Let calls and jobs go wrong by rules that are posted to /emulator/faults, see docs/emulator.md.",
+)
 def emulator(
-    host: str, port: int, data: Path, project: str, cluster: str, images: tuple[str, ...], pace: float
+    host: str,
+    port: int,
+    data: Path,
+    project: str,
+    cluster: str,
+    images: tuple[str, ...],
+    pace: float,
+    faults: bool,
 ) -> None:
     r"""Serve BigQuery, Cloud Storage, Vertex AI and Cloud Logging on one port of this machine.
 
@@ -73,6 +85,7 @@ def emulator(
             docker=cluster == "docker",
             images=tuple(parse_image(text, Path.cwd()) for text in images),
             pace=pace,
+            faults=faults,
         )
         serve(settings)
     except EmulatorError as error:

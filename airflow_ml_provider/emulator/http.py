@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -291,7 +292,12 @@ class _Handler(BaseHTTPRequestHandler):
             stream=body,  # type: ignore[arg-type]
             base_url=f"http://{host}",
         )
-        response = self.server.application.dispatch(request)
+        try:
+            response = self.server.application.dispatch(request)
+        except ConnectionResetError:
+            # Closed at once, so that the client sees a reset instead of an end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise
         body.drain()
         self._send(response)
 

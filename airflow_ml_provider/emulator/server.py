@@ -19,7 +19,9 @@ from typing import TextIO
 
 from airflow_ml_provider.emulator.bigquery.service import BigQuery
 from airflow_ml_provider.emulator.cluster import Cluster, DockerCluster, LocalImage, ProcessCluster
-from airflow_ml_provider.emulator.http import Application, Server
+from airflow_ml_provider.emulator.faults.application import ADDRESS, FaultyApplication
+from airflow_ml_provider.emulator.faults.rules import Rulebook
+from airflow_ml_provider.emulator.http import Application, Server, Service
 from airflow_ml_provider.emulator.logging.service import CloudLogging
 from airflow_ml_provider.emulator.logging.store import LogStore
 from airflow_ml_provider.emulator.storage.service import CloudStorage
@@ -50,6 +52,7 @@ class Settings:
     :param docker: whether replicas are containers rather than processes.
     :param images: for processes: which command stands for which image, before the default.
     :param pace: scales the delays of jobs.
+    :param faults: whether ``/emulator/faults`` takes rules by which calls and jobs go wrong.
     """
 
     data: Path
@@ -59,6 +62,7 @@ class Settings:
     docker: bool = False
     images: tuple[LocalImage, ...] = ()
     pace: float = 1.0
+    faults: bool = False
 
 
 def default_images(folder: Path) -> tuple[LocalImage, ...]:
@@ -150,6 +154,8 @@ def serve(settings: Settings, out: TextIO = sys.stdout) -> None:
     with running(settings) as address:
         for name, value in exports(address, settings.project).items():
             print(f"export {name}={shlex.quote(value)}", file=out)
+        if settings.faults:
+            print(f"# Faults on request: {address}{ADDRESS}", file=out)
         print(
             f"# Serving {settings.data.absolute()} on {address}; Ctrl-C ends it and its jobs.",
             file=out,
@@ -163,6 +169,7 @@ def _application(settings: Settings, environment: dict[str, str]) -> Application
     data = settings.data.absolute()
     store = ObjectStore(data / "storage")
     logs = LogStore(data / "logging")
+    rules = Rulebook() if settings.faults else None
     cluster: Cluster
     if settings.docker:
         cluster = DockerCluster(data / "docker", environment)
@@ -176,9 +183,11 @@ def _application(settings: Settings, environment: dict[str, str]) -> Application
         project=settings.project,
         pace=Pace().scaled(settings.pace),
         bucket_exists=store.has_bucket,
+        rules=rules,
     )
     bigquery = BigQuery(data / "bigquery", store, project=settings.project)
-    return Application([vertex, bigquery, CloudLogging(logs), CloudStorage(store)])
+    services: list[Service] = [vertex, bigquery, CloudLogging(logs), CloudStorage(store)]
+    return Application(services) if rules is None else FaultyApplication(services, rules)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from airflow_ml_provider.emulator.cluster.replicas import (
     Replica,
     Run,
 )
+from airflow_ml_provider.emulator.faults.rules import Rule, Rulebook
 from airflow_ml_provider.emulator.filters import rfc3339
 from airflow_ml_provider.emulator.logging.store import LogStore
 from airflow_ml_provider.emulator.vertex.machines import MACHINES
@@ -76,13 +77,18 @@ class JobRunner:
 
     What the service does after a replica has crashed, starting it or the whole job again, is left out: here a
     crash is always the job's end.
+
+    :param rules: which jobs go wrong, and how; none if None.
     """
 
-    def __init__(self, store: JobStore, cluster: Cluster, logs: LogStore, pace: Pace) -> None:
+    def __init__(
+        self, store: JobStore, cluster: Cluster, logs: LogStore, pace: Pace, rules: Rulebook | None = None
+    ) -> None:
         self._store = store
         self._cluster = cluster
         self._logs = logs
         self._pace = pace
+        self._rules = rules
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._executions: dict[str, _Execution] = {}
@@ -141,6 +147,10 @@ class _Execution:
         self._number = job["name"].split("/")[1]
         self._region = job["name"].split("/")[3]
         self._project = self._store.project_id(self._number)
+        self._fault = runner._rules.for_job(job) if runner._rules else None
+        self._error_delay = runner._pace.error
+        if self._fault and self._fault.fault == "late-error":
+            self._error_delay = self._fault.seconds or 0
         self.events: queue.SimpleQueue[Exit | _Interrupt] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._live, name=f"job-{self._id}", daemon=True)
 
@@ -155,15 +165,20 @@ class _Execution:
             self._runner._executions.pop(self._id, None)
 
     def _run(self) -> _End:
-        pace = self._runner._pace
+        pace, fault = self._runner._pace, self._fault
         self._tell("Waiting for job to be provisioned.")
-        interrupt = self._next(pace.queued)
+        queued = pace.queued
+        if fault and fault.fault == "stuck-queued":
+            queued = _LONGEST_TIMEOUT if fault.seconds is None else fault.seconds
+        interrupt = self._next(queued)
         if interrupt is None:
             self._change_unless_cancelling(PENDING)
             self._tell("Vertex AI is setting up this job.")
             interrupt = self._next(pace.pending)
         if interrupt is not None:
             return self._interrupted(interrupt)
+        if fault and fault.fault == "stock-out":
+            return self._ordered(fault)
         self._tell("Waiting for training program to start.")
         try:
             run = self._runner._cluster.start(cluster_job(self._job), self._take_line, self.events.put)
@@ -176,12 +191,16 @@ class _Execution:
 
     def _follow(self, run: Run) -> _End:
         timeout = _timeout(self._job["jobSpec"].get("scheduling", {}))
-        deadline = time.monotonic() + timeout
+        fault = self._fault if self._fault and self._fault.fault in _ENDINGS else None
+        patience = min(timeout, (fault.seconds or 0) if fault else timeout)
+        deadline = time.monotonic() + patience
         try:
             self._change_unless_cancelling(RUNNING, startTime=rfc3339(time.time_ns()))
             self._tell("Job is running.")
             while True:
                 event = self._next(deadline - time.monotonic())
+                if event is None and fault is not None and patience < timeout:
+                    return self._ordered(fault)
                 if event is None:
                     self._tell(f"The job ran longer than its timeout of {timeout:g}s.", "ERROR")
                     return _End(
@@ -213,6 +232,11 @@ class _Execution:
             _LOST.format("shut down"),
         )
 
+    def _ordered(self, fault: Rule) -> _End:
+        """Return the end that somebody asked for, to rehearse it."""
+        code, message = _ENDINGS[fault.fault]
+        return _End(FAILED, code, fault.message or message.format(region=self._region))
+
     def _failure(self, end: Exit) -> tuple[int, str]:
         link = (
             f"https://console.cloud.google.com/logs/viewer?project={self._number}"
@@ -237,7 +261,7 @@ class _Execution:
             self._id, lambda body: body.update(state=end.state, endTime=rfc3339(time.time_ns()))
         )
         if end.code:
-            self._runner._closing.wait(self._runner._pace.error)
+            self._runner._closing.wait(self._error_delay)
             self._store.show_errors(self._id)
 
     def _change_unless_cancelling(self, state: str, **fields: str) -> None:
@@ -255,6 +279,24 @@ class _Execution:
         self._runner._logs.append(self._id, task, line, project=self._project, severity=severity)
 
 
+# https://cloud.google.com/vertex-ai/docs/training/understanding-training-service and, for STOCKOUT,
+# https://cloud.google.com/vertex-ai/docs/training/use-spot-vms
+_ENDINGS = {
+    "stock-out": (
+        _RESOURCE_EXHAUSTED,
+        "Resources are insufficient in region: {region}. Try a different region or use a different "
+        "accelerator.",
+    ),
+    "out-of-memory": (
+        _RESOURCE_EXHAUSTED,
+        f"The replica {PRIMARY} ran out of memory and exited with a non-zero status of 137.",
+    ),
+    "preemption": (
+        _RESOURCE_EXHAUSTED,
+        "STOCKOUT: the Spot VMs of this job were preempted in {region} and could not be started again.",
+    ),
+    "internal-error": (_INTERNAL, "Internal error occurred for the current attempt."),
+}
 _LAST_WORDS = {
     SUCCEEDED: "Job completed successfully.",
     FAILED: "Job failed.",

@@ -18,6 +18,7 @@ from typing import Any
 from airflow_ml_provider.emulator.cluster.replicas import Cluster
 from airflow_ml_provider.emulator.discovery import Api
 from airflow_ml_provider.emulator.errors import ApiError
+from airflow_ml_provider.emulator.faults.rules import Rulebook
 from airflow_ml_provider.emulator.filters import FilterError, parse, rfc3339
 from airflow_ml_provider.emulator.http import (
     Call,
@@ -54,6 +55,7 @@ class VertexAI:
     :param logs: for their output. Close it, or Cloud Logging, after this service.
     :param project: id of the project that people use; others are accepted too.
     :param pace: the service's delays.
+    :param rules: which jobs go wrong, and how; none if None.
     :param bucket_exists: tells whether a Cloud Storage bucket exists: a job's ``baseOutputDirectory`` must be
         in one, which the service checks as it creates the job. Unchecked if None.
     """
@@ -69,6 +71,7 @@ class VertexAI:
         project: str,
         pace: Pace | None = None,
         bucket_exists: Callable[[str], bool] | None = None,
+        rules: Rulebook | None = None,
     ) -> None:
         self.api = Api("aiplatform", "v1", enum_numbers=ENUM_NUMBERS, snake_case=True)
         self.handlers: Mapping[str, Handler] = {
@@ -90,7 +93,7 @@ class VertexAI:
         self._cluster = cluster
         self._store = JobStore(folder)
         self._store.learn_project(project)
-        self._runner = JobRunner(self._store, cluster, logs, self._pace)
+        self._runner = JobRunner(self._store, cluster, logs, self._pace, rules)
 
     def undocumented(self, request: Request) -> Response | None:
         """Answer for an operation under ``/ui/``, where Google's own clients look for it over REST."""

@@ -1,0 +1,1 @@
+"""Faults that the emulator makes on request, so that people can rehearse what Google Cloud rarely shows."""
