@@ -66,6 +66,13 @@ class Call:
         """
         return self.message(self.stream.read())
 
+    def patch(self) -> dict[str, Any]:
+        """Return the body, checked likewise, with its nulls, which mean removal."""
+        raw = self.stream.read()
+        self.message(raw)
+        value: dict[str, Any] = json.loads(raw) if raw.strip() else {}
+        return value
+
     def message(self, raw: bytes) -> dict[str, Any]:
         """Return JSON text as the method's request message, see :meth:`Api.message`."""
         try:
@@ -342,6 +349,10 @@ class Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], application: Application) -> None:
         self.application = application
         super().__init__(address, _Handler)
+
+    def serve_forever(self, poll_interval: float = 0.05) -> None:
+        """Serve until :meth:`shutdown`, which waits for ``poll_interval`` seconds at most."""
+        super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, answering small replies at once."""
