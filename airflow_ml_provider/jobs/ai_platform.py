@@ -145,8 +145,7 @@ class _Reader:
             "base_output_dir": job_dir,
             "display_name": display_name,
             "labels": labels,
-            "timeout": self._seconds("maxRunningTime"),
-            "queue_timeout": self._seconds("maxWaitTime"),
+            "timeout": self._timeout(),
             "service_account": self.given.get("serviceAccount"),
             "network": self.given.get("network"),
             "kms_key": (self.given.get("encryptionConfig") or {}).get("kmsKeyName"),
@@ -181,16 +180,6 @@ class _Reader:
             for name in ("runtimeVersion", "pythonVersion", "pythonModule", "packageUris"):
                 if given.get(name):
                     self.problems.append(f"{name}: excluded by masterConfig.imageUri; the image decides")
-        scheduling = given.get("scheduling") or {}
-        if scheduling.get("maxWaitTime"):
-            self.notes.append(
-                "scheduling.maxWaitTime: Vertex AI queues without limit, so the operator keeps it, as "
-                "queue_timeout"
-            )
-        if scheduling.get("priority"):
-            self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
-        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
-            self.problems.append(f"scheduling.{name}: no such field")
         if "useChiefInTfConfig" in given:
             self.notes.append("useChiefInTfConfig: dropped; Vertex AI's TF_CONFIG always says 'chief'")
 
@@ -318,12 +307,21 @@ class _Reader:
         ]
         return disk.get("bootDiskType"), disk.get("bootDiskSizeGb")
 
-    def _seconds(self, name: str) -> float | None:
-        text = (self.given.get("scheduling") or {}).get(name)
+    def _timeout(self) -> float | None:
+        scheduling = self.given.get("scheduling") or {}
+        if scheduling.get("maxWaitTime"):
+            self.notes.append(
+                "scheduling.maxWaitTime: Vertex AI queues without limit; set execution_timeout on the task"
+            )
+        if scheduling.get("priority"):
+            self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
+        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
+            self.problems.append(f"scheduling.{name}: no such field")
+        text = scheduling.get("maxRunningTime")
         if text is None:
             return None
         found = re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(text))
         if not found:
-            self.problems.append(f"scheduling.{name}: {text!r} is not seconds such as 7200s")
+            self.problems.append(f"scheduling.maxRunningTime: {text!r} is not seconds such as 7200s")
             return None
         return float(found.group(1))

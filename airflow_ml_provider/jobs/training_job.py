@@ -88,9 +88,6 @@ class TrainingJob:
     :param labels: at most 64; keys start with a letter.
     :param timeout: the longest time the job may run, in seconds or as timedelta; Vertex AI's default is
         7 days.
-    :param queue_timeout: the longest time the job may wait before it runs, in seconds or as timedelta; no
-        limit by default. Vertex AI has no such limit: the operator keeps it, cancelling the job and failing
-        the task. It is no part of :meth:`to_custom_job`.
     :param spot: whether to use Spot machines.
     :param service_account: what the container runs as.
     :param network: VPC network, ``projects/NUMBER/global/networks/NAME``.
@@ -116,7 +113,6 @@ class TrainingJob:
     display_name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     timeout: float | str | timedelta | None = None
-    queue_timeout: float | str | timedelta | None = None
     spot: bool = False
     service_account: str | None = None
     network: str | None = None
@@ -313,8 +309,6 @@ def _problems(job: TrainingJob) -> list[str]:
     found += _label_problems(job.labels)
     if job.timeout is not None and not is_template(job.timeout):
         found += _number_problems("timeout", job.timeout, "seconds")
-    if job.queue_timeout is not None and not is_template(job.queue_timeout):
-        found += _number_problems("queue_timeout", job.queue_timeout, "seconds")
     return found
 
 

@@ -108,7 +108,6 @@ def test_all_problems_are_reported_at_once():
             display_name="x" * 129,
             labels={"Team": "ml", "ok": "Not OK"},
             timeout=0,
-            queue_timeout="soon",
         )
     text = str(caught.value)
     for part in (
@@ -124,10 +123,9 @@ def test_all_problems_are_reported_at_once():
         "'Team'",
         "'Not OK'",
         "timeout",
-        "queue_timeout: 'soon'",
     ):
         assert part in text
-    assert len(caught.value.problems) == 13
+    assert len(caught.value.problems) == 12
 
 
 @pytest.mark.parametrize(
@@ -151,9 +149,3 @@ def test_an_unknown_field_is_refused_by_name():
         TrainingJob.from_dict({"image_uri": IMAGE, "machine_typ": "n1-standard-4"})
     with pytest.raises(InvalidTrainingJob, match=r"workers\.image: no such field"):
         TrainingJob.from_dict({"image_uri": IMAGE, "workers": {"count": 1, "image": "x"}})
-
-
-def test_a_limit_of_the_wait_stays_with_the_job_and_is_not_told_to_the_service():
-    job = TrainingJob(image_uri=IMAGE, queue_timeout=timedelta(hours=2))
-    assert "scheduling" not in job.to_custom_job()["jobSpec"]
-    assert TrainingJob.from_dict(json.loads(json.dumps(job.to_dict()))).queue_timeout == 7200

@@ -58,18 +58,31 @@ class Conditions:
 
 
 def check_etag(call: Call, etag: str, *, reading: bool) -> None:
-    """Check ``If-Match`` and ``If-None-Match`` headers against an etag."""
+    """Check ``If-Match`` and ``If-None-Match`` headers, each one etag or several, against an etag.
+
+    :param reading: whether an ``If-None-Match`` that fails is a 304 rather than a 412.
+    :raises ApiError: 412 ``conditionNotMet``.
+    :raises NotModified: a read that the caller need not make.
+    """
     wanted, unwanted = call.headers.get("If-Match"), call.headers.get("If-None-Match")
-    if wanted is not None and wanted.strip('"') not in ("*", etag):
+    if wanted is not None and not _names(wanted, etag):
         raise not_met("If-Match")
-    if unwanted is not None and unwanted.strip('"') in ("*", etag):
+    if unwanted is not None and _names(unwanted, etag):
         if reading:
             raise NotModified
         raise not_met("If-None-Match")
 
 
+def _names(header: str, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
+    return "*" in tags or etag in tags
+
+
 def not_met(header: str) -> ApiError:
-    """Return the error of a condition that does not hold."""
+    """Return the error of a condition that does not hold.
+
+    :param header: ``If-Match`` or ``If-None-Match``, whichever HTTP has for such a condition.
+    """
     return ApiError(
         412,
         "At least one of the pre-conditions you specified did not hold.",
