@@ -6,17 +6,14 @@ https://github.com/GoogleCloudPlatform/tensorflow-recommendation-wals
 from __future__ import annotations
 
 import argparse
-import math
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from trainer import files
 from trainer.columns import DATA_TYPES, Format
 from trainer.errors import InputError
-from trainer.hypertune import DEFAULT_TAG
+from trainer.flags import FILES, Parser, add_job_flags, complete_job_flags, delimiter, integer, number
 
 # The sample's defaults, and what its authors found by tuning.
 SAMPLE = {
@@ -40,13 +37,7 @@ _BIASED = {
     "feature_wt_factor": 130.0,
     "feature_wt_exp": 0.08,
 }
-_FILES: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": "FILE"}
 _COMMANDS = ("train", "evaluate", "predict")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see --help)")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -63,11 +54,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         print(f"usage: trainer.task [{'|'.join(_COMMANDS)}] FLAGS (each has --help). Flags of train:\n")
     parser = {"evaluate": _evaluate_parser, "predict": _predict_parser}.get(command or "", _train_parser)()
     # Both --latent_factors and --latent-factors: the sample has the one, everyone types the other.
-    words = [
-        re.sub(r"^(--[^=]*)", lambda flag: flag.group(1).replace("_", "-"), w) if w.startswith("--") else w
-        for w in words
-    ]
-    arguments = parser.parse_args(words)
+    arguments = parser.read(words)
     arguments.command = command or "train"
     if arguments.command != "predict":
         arguments.form = _form(arguments)
@@ -76,53 +63,38 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _train_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _train_parser() -> Parser:
+    parser = Parser(
         prog="trainer.task train", allow_abbrev=False, description="Train, and export a version."
     )
     add = parser.add_argument
     add("--model", choices=["wals"], default="wals", help="what to train")
-    add("--train-file", "--train-files", dest="train_files", required=True, **_FILES,
+    add("--train-file", "--train-files", dest="train_files", required=True, **FILES,
         help="CSV (also gzip) or Parquet; local paths or gs://, several and wildcards")  # fmt: skip
-    add("--test-file", "--test-files", dest="test_files", **_FILES,
+    add("--test-file", "--test-files", dest="test_files", **FILES,
         help="rows to measure with; otherwise a random part of the training rows, by the seed")  # fmt: skip
-    add("--test-fraction", type=_number(0, 0.9), default=0.1, help="how large that part is (0 to 0.9)")
-    add("--job-dir", help="folder for checkpoints, and the version's without --output-dir")
-    add("--output-dir", help="the version's folder; default AIP_MODEL_DIR, then --job-dir")
+    add("--test-fraction", type=number(0, 0.9), default=0.1, help="how large that part is (0 to 0.9)")
+    add_job_flags(parser)
     add("--gcs-bucket", help="bucket that relative paths are meant in")
     _add_format(parser)
-    add("--latent-factors", type=_integer(1), help="length of the factors")
-    add("--num-iters", type=_integer(1), help="how many iterations")
-    add("--regularization", type=_number(0), help="on the factors; with biases on top of what is estimated")
-    add("--unobs-weight", type=_number(0), help="weight of what was not observed")
+    add("--latent-factors", type=integer(1), help="length of the factors")
+    add("--num-iters", type=integer(1), help="how many iterations")
+    add("--regularization", type=number(0), help="on the factors; with biases on top of what is estimated")
+    add("--unobs-weight", type=number(0), help="weight of what was not observed")
     add("--wt-type", type=_weight_type,
         help="weights of the items' ratings: 1 or linear: factor / number of ratings; 0 or log: (1 / number) "
         "^ exponent; none")  # fmt: skip
-    add("--feature-wt-factor", type=_number(0), help="factor of linear weights")
-    add("--feature-wt-exp", type=_number(), help="exponent of log weights")
+    add("--feature-wt-factor", type=number(0), help="factor of linear weights")
+    add("--feature-wt-exp", type=number(), help="exponent of log weights")
     add("--use-optimized", action="store_true", help="the sample's tuned hyperparameters")
     add("--bias", action=argparse.BooleanOptionalAction, default=None,
         help="user and item biases; default for ratings; --no-bias: the sample's model")  # fmt: skip
-    add("--seed", type=_integer(0), default=0, help="of all random numbers")
-    add("--hypertune", action="store_true", help="report the test RMSE to hyperparameter tuning")
-    add(
-        "--hypertune-metric-tag",
-        default=os.environ.get("CLOUD_ML_HP_METRIC_TAG") or DEFAULT_TAG,
-        help="its metric id",
-    )
-    add(
-        "--peer-timeout",
-        type=_number(1),
-        default=900.0,
-        help="seconds after which a silent replica is given up",
-    )
-    add("--verbose-logging", action="store_true", help="TensorFlow's own messages too")
     add("--model-path", help=argparse.SUPPRESS)
     return parser
 
 
-def _evaluate_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="trainer.task evaluate", allow_abbrev=False, description="Compare two versions.")
+def _evaluate_parser() -> Parser:
+    parser = Parser(prog="trainer.task evaluate", allow_abbrev=False, description="Compare two versions.")
     add = parser.add_argument
     add("--challenger", required=True, help="folder of the version to judge")
     add(
@@ -130,25 +102,25 @@ def _evaluate_parser() -> argparse.ArgumentParser:
         default="",
         help="folder of the version in production; empty or left out if there is none",
     )
-    add("--test-file", "--test-files", dest="test_files", required=True, **_FILES,
+    add("--test-file", "--test-files", dest="test_files", required=True, **FILES,
         help="held-out rows; local paths or gs://, several and wildcards")  # fmt: skip
     add("--output", required=True, help="evaluation.json, local or gs://")
-    add("--batch-size", type=_integer(1), default=65536, help="rows that are scored at once")
+    add("--batch-size", type=integer(1), default=65536, help="rows that are scored at once")
     add("--verbose-logging", action="store_true", help="TensorFlow's own messages too")
     _add_format(parser)
     return parser
 
 
-def _predict_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="trainer.task predict", allow_abbrev=False, description="Recommend items to users.")
+def _predict_parser() -> Parser:
+    parser = Parser(prog="trainer.task predict", allow_abbrev=False, description="Recommend items to users.")
     add = parser.add_argument
     add("--model-dir", required=True, help="folder of the version")
     add(
         "--users-file", "--users", required=True, dest="users_file", help="one user id a line; local or gs://"
     )
     add("--output", required=True, help="file to write, one JSON object a user; local or gs://")
-    add("-k", "--k", "--count", type=_integer(1), default=10, dest="k", help="how many items for each user")
-    add("--batch-size", type=_integer(1), default=1024, help="users that are answered at once")
+    add("-k", "--k", "--count", type=integer(1), default=10, dest="k", help="how many items for each user")
+    add("--batch-size", type=integer(1), default=1024, help="users that are answered at once")
     add("--verbose-logging", action="store_true", help="TensorFlow's own messages too")
     return parser
 
@@ -156,7 +128,7 @@ def _predict_parser() -> argparse.ArgumentParser:
 def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-type", choices=DATA_TYPES, help="default: as the first line looks")
     parser.add_argument(
-        "--delimiter", type=_delimiter, help="one character, or \\t; default: as the first line looks"
+        "--delimiter", type=delimiter, help="one character, or \\t; default: as the first line looks"
     )
     parser.add_argument(
         "--headers", action="store_true", help="the first line of --data-type ratings is a header"
@@ -179,14 +151,7 @@ def _complete_train(arguments: argparse.Namespace) -> None:
         for name in ("train_files", "test_files"):
             paths = getattr(arguments, name) or []
             setattr(arguments, name, [_in_bucket(path, bucket) for path in paths])
-    env = os.environ
-    arguments.output_dir = arguments.output_dir or env.get("AIP_MODEL_DIR") or arguments.job_dir
-    if not arguments.output_dir:
-        raise InputError("no place for the model: give --output-dir or --job-dir, or set AIP_MODEL_DIR")
-    arguments.checkpoint_dir = env.get("AIP_CHECKPOINT_DIR") or (
-        files.join(arguments.job_dir, "checkpoints") if arguments.job_dir else None
-    )
-    arguments.log_dir = env.get("AIP_TENSORBOARD_LOG_DIR") or None
+    complete_job_flags(arguments)
 
 
 def hyperparameters(arguments: argparse.Namespace, data_type: str) -> dict[str, Any]:
@@ -212,34 +177,6 @@ def _in_bucket(path: str, bucket: str) -> str:
     return path if local else f"gs://{bucket}/{path}"
 
 
-def _integer(least: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        # Tuning services send integers as 80.0.
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
-        if not value.is_integer() or value < least or value >= 2**63:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {least}")
-        return int(value)
-
-    return integer
-
-
-def _number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not math.isfinite(value) or not least <= value <= most:
-            limits = f" from {least:g} to {most:g}" if most < math.inf else f" of at least {least:g}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number{limits if least > -math.inf else ''}")
-        return value
-
-    return number
-
-
 def _weight_type(text: str) -> str:
     # The sample's help has the numbers the other way round; this is what its code does.
     kinds = {
@@ -254,10 +191,3 @@ def _weight_type(text: str) -> str:
     if text not in kinds:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or linear, 0 or log, or none")
     return kinds[text]
-
-
-def _delimiter(text: str) -> str:
-    character = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(character) != 1 or not character.isascii() or character in '"\r\n':
-        raise argparse.ArgumentTypeError(f"{text!r} is not one character")
-    return character

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import threading
 import time
+import zipfile
 
 import numpy as np
 
 from trainer import files, log
 
-_SECONDS = 15.0
 _FILE = "training.npz"
 
 
@@ -19,11 +19,13 @@ class Checkpoint:
 
     :param folder: local or ``gs://``; None keeps nothing.
     :param fingerprint: of the data and arguments; a file with another one is not used.
+    :param every: seconds of work that an interruption may cost; 0: each step is written as it ends.
     """
 
-    def __init__(self, folder: str | None, fingerprint: str) -> None:
+    def __init__(self, folder: str | None, fingerprint: str, every: float = 15.0) -> None:
         self._path = None if folder is None else files.join(folder, _FILE)
         self._fingerprint = fingerprint
+        self._every = every
         self._written = time.monotonic()
         self._latest: tuple[int, dict[str, np.ndarray]] | None = None
         self._lock = threading.Lock()
@@ -39,14 +41,14 @@ class Checkpoint:
             if str(state.pop("fingerprint")) == self._fingerprint:
                 return int(state.pop("iteration")), state
             log.info(f"{self._path} is of other data or arguments: starting from the beginning")
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             log.warning(f"{self._path} can't be read ({error}): starting from the beginning")
         return 0, {}
 
     def finished(self, iteration: int, state: dict[str, np.ndarray]) -> None:
         """Note an iteration's result, and write it if the last writing was some time ago."""
         self._latest = iteration, state
-        if time.monotonic() - self._written >= _SECONDS:
+        if time.monotonic() - self._written >= self._every:
             self.save()
 
     def save(self) -> int:

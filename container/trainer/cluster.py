@@ -13,8 +13,13 @@ from typing import Any
 
 from trainer.errors import InputError
 
-_CHIEF = ("workerpool0", "chief", "master")
-_WORKERS = ("workerpool1", "worker")
+# For each role what Vertex AI's pools and AI Platform's tasks of it are called.
+_KEYS = {
+    "chief": ("workerpool0", "chief", "master"),
+    "worker": ("workerpool1", "worker"),
+    "ps": ("workerpool2", "ps"),
+    "evaluator": ("workerpool3", "evaluator"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,17 @@ class Cluster:
     :param rank: this replica's place in ``addresses``; None if this replica has no part in training (a
         parameter server or evaluator).
     :param trial: of a hyperparameter tuning job, or None.
+    :param servers: ``host:port`` of each parameter server.
+    :param role: ``chief``, ``worker``, ``ps`` or ``evaluator``.
+    :param index: this replica's place among those of its role.
     """
 
     addresses: tuple[str, ...] = ("localhost:0",)
     rank: int | None = 0
     trial: str | None = None
+    servers: tuple[str, ...] = ()
+    role: str = "chief"
+    index: int = 0
 
     @property
     def size(self) -> int:
@@ -44,7 +55,7 @@ class Cluster:
     @property
     def name(self) -> str:
         """This replica, for messages."""
-        return "a replica without part" if self.rank is None else self.name_of(self.rank)
+        return f"{self.role} {self.index}" if self.rank is None else self.name_of(self.rank)
 
     def name_of(self, rank: int) -> str:
         """Return a replica's name with its address, for messages."""
@@ -57,6 +68,15 @@ class Cluster:
         cluster = {"chief": [self.addresses[0]], "worker": list(self.addresses[1:])}
         task = {"type": "worker", "index": self.rank - 1} if self.rank else {"type": "chief", "index": 0}
         return json.dumps({"cluster": {k: v for k, v in cluster.items() if v}, "task": task})
+
+    def server_spec(self) -> dict[str, list[str]]:
+        """Return the cluster as TensorFlow's servers read it, with the parameter servers."""
+        spec = {
+            "chief": [self.addresses[0]],
+            "worker": list(self.addresses[1:]),
+            "ps": list(self.servers),
+        }
+        return {role: addresses for role, addresses in spec.items() if addresses}
 
 
 def read_cluster(env: Mapping[str, str]) -> Cluster:
@@ -82,19 +102,23 @@ def read_cluster(env: Mapping[str, str]) -> Cluster:
 
 def _read(variable: str, spec: Mapping[str, Any], env: Mapping[str, str]) -> Cluster:
     cluster, task = spec["cluster"], spec.get("task") or {}
-    chief = next((cluster[key] for key in _CHIEF if cluster.get(key)), [])
-    workers = next((cluster[key] for key in _WORKERS if cluster.get(key)), [])
-    role, index = str(task.get("type", "chief")), int(task.get("index", 0))
+    chief, workers, servers = (
+        next((cluster[key] for key in _KEYS[role] if cluster.get(key)), [])
+        for role in ("chief", "worker", "ps")
+    )
+    kind, index = str(task.get("type", "chief")), int(task.get("index", 0))
+    role = next((role for role, keys in _KEYS.items() if kind in keys), kind)
     if not chief:
         # TensorFlow's own form: the first worker is the chief.
         chief, workers = list(workers[:1]), list(workers[1:])
-        if role in _WORKERS:
+        if role == "worker":
             role, index = ("chief", 0) if index == 0 else (role, index - 1)
     addresses = (*chief, *workers)
-    if len(chief) != 1 or not all(isinstance(a, str) and ":" in a for a in addresses):
+    if len(chief) != 1 or not all(isinstance(a, str) and ":" in a for a in (*addresses, *servers)):
         raise InputError(f"{variable}: expected one chief and addresses as host:port, found {dict(cluster)}")
-    rank = 0 if role in _CHIEF else index + 1 if role in _WORKERS else None
-    if rank is not None and not 0 <= rank < len(addresses):
-        raise InputError(f"{variable}: this replica is {role} {index}, but the cluster has no such replica")
+    rank = 0 if role == "chief" else index + 1 if role == "worker" else None
+    missing = not 0 <= rank < len(addresses) if rank is not None else role == "ps" and index >= len(servers)
+    if missing:
+        raise InputError(f"{variable}: this replica is {kind} {index}, but the cluster has no such replica")
     trial = task.get("trial") or env.get("CLOUD_ML_TRIAL_ID")
-    return Cluster(addresses, rank, str(trial) if trial else None)
+    return Cluster(addresses, rank, str(trial) if trial else None, tuple(servers), role, index)

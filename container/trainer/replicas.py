@@ -33,6 +33,7 @@ class Replicas:
 
     def __init__(self, cluster: Cluster, timeout: float) -> None:
         self.cluster = cluster
+        self.strategy = tf.distribute.get_strategy()
         self._timeout = timeout
         self._doing = ""
         self._deadline: float | None = None
@@ -48,7 +49,7 @@ class Replicas:
             threading.Thread(target=self._watch, daemon=True).start()
             # TensorFlow holds Python's lock while it connects: only this timer, which is native, can end it.
             faulthandler.dump_traceback_later(timeout, exit=True)
-            with self._bounded("starting together"):
+            with self.bounded("starting together"):
                 self._connect("AUTO" if gpus else "RING")
             faulthandler.cancel_dump_traceback_later()
 
@@ -58,7 +59,7 @@ class Replicas:
         :param rows: this replica's, float32; as many as every other replica's.
         :param what: is being done, for messages.
         """
-        with self._bounded(what):
+        with self.bounded(what):
             return self._gather(rows)
 
     def sum(self, values: Any, what: str) -> np.ndarray:
@@ -67,7 +68,7 @@ class Replicas:
         :param values: this replica's.
         :param what: is being done, for messages.
         """
-        with self._bounded(what):
+        with self.bounded(what):
             return np.asarray(self._sum(tf.convert_to_tensor(values, tf.float64)))
 
     def from_chief(self, values: np.ndarray, what: str) -> np.ndarray:
@@ -83,6 +84,7 @@ class Replicas:
             implementation=tf.distribute.experimental.CommunicationImplementation[implementation]
         )
         strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        self.strategy = strategy
         device = strategy.extended.worker_devices[0]
 
         # The strategy finds out by the tensor's device where it is, which a traced argument lacks.
@@ -101,7 +103,11 @@ class Replicas:
         self._sum(tf.zeros([1], tf.float64))
 
     @contextmanager
-    def _bounded(self, what: str) -> Iterator[None]:
+    def bounded(self, what: str) -> Iterator[None]:
+        """End this process if what is done inside takes longer than a silent peer is given.
+
+        :param what: is being done, for messages.
+        """
         if self.cluster.size == 1:
             yield
             return

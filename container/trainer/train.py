@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,9 @@ from trainer import files, leaving, log, version
 from trainer.checkpoint import Checkpoint
 from trainer.cluster import Cluster
 from trainer.errors import InputError, PeerError
+from trainer.events import write_events
 from trainer.files import File
+from trainer.flags import version_folder
 from trainer.framework import load_tensorflow
 from trainer.hypertune import MetricFile
 from trainer.ratings import Ratings, read_ratings
@@ -41,7 +42,7 @@ def train(arguments: argparse.Namespace, cluster: Cluster) -> None:
     if cluster.rank is None:
         log.info("this replica has no part in training (parameter servers and evaluators are not used)")
         return
-    output = _output(arguments, cluster)
+    output = version_folder(arguments, cluster)
     files.require_bucket(output)
     if version.refuse_complete(output):
         log.info(f"{output}: this job has completed this version already; nothing is left to do")
@@ -90,14 +91,6 @@ def train(arguments: argparse.Namespace, cluster: Cluster) -> None:
     }
     _export(model, everything, output, facts)
     _part(replicas, output)
-
-
-def _output(arguments: argparse.Namespace, cluster: Cluster) -> str:
-    output: str = arguments.output_dir
-    # AIP_MODEL_DIR has the trial in it already, if Vertex AI set it; a flag is the same in all trials.
-    if arguments.hypertune and cluster.trial and f"/{cluster.trial}/" not in f"{output}/":
-        return files.join(output, cluster.trial)
-    return output
 
 
 def _split(arguments: argparse.Namespace, everything: Ratings) -> tuple[Ratings, Ratings, list[File]]:
@@ -151,6 +144,7 @@ def _fit(
     checkpoint = Checkpoint(
         arguments.checkpoint_dir if cluster.is_chief else None,
         _fingerprint(parameters, arguments.seed, ratings),
+        arguments.checkpoint_every,
     )
     done = _resume(training, checkpoint, replicas)
     iterations = parameters["num_iters"]
@@ -198,7 +192,7 @@ def _fit(
     if tuning:
         tuning.report(float(metrics.get("rmse", metrics["training_rmse"]) or 0), iterations)
     if cluster.is_chief and arguments.log_dir:
-        _write_events(arguments.log_dir, done, history)
+        write_events(arguments.log_dir, list(enumerate(history, done + 1)))
     return model, metrics
 
 
@@ -329,20 +323,3 @@ def _export(model: Recommender, everything: Ratings, output: str, facts: dict[st
         save(model, seen_items(model, everything), folder / "version" / "saved_model")
         version.publish(folder / "version", output, facts)
     log.info(f"version complete: {files.join(output, version.MANIFEST)} ({time.monotonic() - began:.1f} s)")
-
-
-def _write_events(folder: str, done: int, history: Sequence[dict[str, float]]) -> None:
-    """Write what TensorBoard shows; tf.summary.scalar would want TensorBoard itself to be installed."""
-    import tensorflow as tf
-
-    scalar = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
-
-    with TemporaryDirectory(prefix="events-") as temporary:
-        writer = tf.summary.create_file_writer(temporary)
-        with writer.as_default():
-            for step, entry in enumerate(history, done + 1):
-                for name, value in entry.items():
-                    tf.summary.write(name, np.float32(value), step=step, metadata=scalar)
-        writer.close()
-        for path in sorted(Path(temporary).iterdir()):
-            files.write(files.join(folder, path.name), path)
