@@ -64,9 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _train_parser() -> Parser:
-    parser = Parser(
-        prog="trainer.task train", allow_abbrev=False, description="Train, and export a version."
-    )
+    parser = Parser(prog="trainer.task train", allow_abbrev=False, description="Train, and export a version.")
     add = parser.add_argument
     add("--model", choices=["wals"], default="wals", help="what to train")
     add("--train-file", "--train-files", dest="train_files", required=True, **FILES,
