@@ -73,6 +73,11 @@ class Api:
         self.service_path: str = document["servicePath"]
         self.locations: frozenset[str] = frozenset(e["location"] for e in document.get("endpoints", []))
         self.methods = list(self._methods(document.get("resources", {})))
+        self._by_beginning: dict[str, list[Method]] = {}
+        for method in self.methods:
+            for pattern in (method.pattern, method.upload_pattern):
+                if pattern is not None:
+                    self._by_beginning.setdefault(_beginning(pattern.pattern), []).append(method)
 
     def _methods(self, resources: Mapping[str, Any]) -> Iterator[Method]:
         for resource in resources.values():
@@ -96,7 +101,7 @@ class Api:
         :param http_method: ``GET``, …; a resumable upload's ``PUT`` finds the method that began it.
         :param path: still percent-encoded, without the query.
         """
-        for method in self.methods:
+        for method in self._by_beginning.get(_beginning(path), ()):
             found = method.pattern.match(path)
             if found and method.http_method == http_method:
                 return Match(method, _unquoted(found), upload=False)
@@ -239,6 +244,11 @@ def _pattern(template: str) -> re.Pattern[str]:
         else:
             regex += f"(?P<{part}>[^/]+?)"
     return re.compile(f"^{regex}$")
+
+
+def _beginning(path: str) -> str:
+    """Return a path's first segment, which is the same for all of an API's methods, or nearly."""
+    return path.lstrip("^").split("/", 2)[1]
 
 
 def _unquoted(found: re.Match[str]) -> dict[str, str]:

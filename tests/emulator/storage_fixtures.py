@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from airflow_ml_provider.emulator.http import Application, Server
+from airflow_ml_provider.emulator.faults.application import FaultyApplication
+from airflow_ml_provider.emulator.faults.rules import Rulebook
+from airflow_ml_provider.emulator.http import Server
 from airflow_ml_provider.emulator.storage.service import CloudStorage
 from airflow_ml_provider.emulator.storage.store import ObjectStore
 
 
 @contextmanager
-def serving(folder):
-    """Serve a folder; yield the address."""
+def serving(folder, rules=None):
+    """Serve a folder, with faults if rules are given; yield the address."""
     service = CloudStorage(ObjectStore(folder))
-    server = Server(("127.0.0.1", 0), Application([service]))
+    server = Server(("127.0.0.1", 0), FaultyApplication([service], rules or Rulebook()))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -45,7 +45,6 @@ class ContentWriter:
         self.file = file or f"{name[:2]}/{name}"
         self.size = 0
         self._path = folder / self.file
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._crc = 0
         self._open: IO[bytes] | None = None
@@ -76,13 +75,12 @@ class ContentWriter:
             self._open = None
 
     def finish(self, *, composed: bool = False) -> Content:
-        """Put the content on disk.
+        """Return the content, which a kill of the emulator can't take away any more.
 
         :param composed: whether it has no MD5, as what was composed in Cloud Storage has none.
         """
-        if self._open is None:
-            self._open = self._path.open("ab", buffering=0)
-        os.fdatasync(self._open.fileno())
+        if self.size == 0:
+            self._path.touch()
         self.pause()
         crc = base64.b64encode(self._crc.to_bytes(4, "big")).decode()
         md5 = None if composed else base64.b64encode(self._md5.digest()).decode()

@@ -47,11 +47,12 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self.content = folder / "content"
-        self.content.mkdir(parents=True, exist_ok=True)
+        for number in range(256):
+            (self.content / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._abandoned: list[str] = []
         self._db = sqlite3.connect(folder / "metadata.db", check_same_thread=False, isolation_level=None)
-        # What is committed survives the end of the process; only a power cut may lose the latest.
+        # What is committed survives the end of the process, but a power cut may damage the latest.
         self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
         self._remove_strays()
 
