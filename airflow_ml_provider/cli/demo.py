@@ -33,6 +33,9 @@ EXPECTED = ("promoted", "promoted", "refused")
 _TASK = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
 _STATE = re.compile(r"recommender_nightly\.\w+ \S+: ([A-Z]+)\b")
 _REPLICA = re.compile(r"(\[workerpool\d-\d\] .*?)(?:\s+\[[\w.]+\].*)?$")
+# TensorFlow's remarks while it loads.
+_NOISE = re.compile(r"\] (WARNING: All log messages before absl|[IWE]\d{4} )")
+_MARK = "made-by-airflow-ml-demo"
 
 
 class DemoFailed(Exception):
@@ -62,10 +65,9 @@ def run(folder: Path, repository: Path) -> None:
     """
     began = time.monotonic()
     _check(repository)
-    if folder.exists():
-        shutil.rmtree(folder)
+    _make_anew(folder)
     logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs.mkdir()
     with _emulator(folder, repository) as exported:
         os.environ.update(exported)
         env = _airflow_environment(folder, repository, exported)
@@ -96,6 +98,14 @@ def _check(repository: Path) -> None:
     ]
     if missing:
         raise DemoFailed(f"Missing: {', '.join(missing)}. Run 'make demo' in a checkout of the repository.")
+
+
+def _make_anew(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise DemoFailed(f"{folder} holds what no demo made, and would be emptied: give another --folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / _MARK).touch()
 
 
 @contextmanager
@@ -141,6 +151,8 @@ def _airflow_environment(folder: Path, repository: Path, exported: Mapping[str, 
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(repository / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # A slow machine needs more than the default for its first import of Google's operators.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
@@ -169,7 +181,7 @@ def _show(line: str) -> None:
         _say(f"  {task.group(1)}")
     elif state := _STATE.search(line):
         _say(f"    job {state.group(1)}")
-    elif replica := _REPLICA.search(line):
+    elif (replica := _REPLICA.search(line)) and not _NOISE.search(line):
         _say(f"      {replica.group(1)}")
 
 

@@ -17,7 +17,13 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=9090, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9090,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -74,8 +80,11 @@ def emulator(
     Example:
       airflow-ml emulator --port 9090 --image '*/my-image=python train.py'
     """
-    from airflow_ml_provider.emulator.server import EmulatorError, Settings, parse_image, serve
-
+    try:
+        from airflow_ml_provider.emulator.server import EmulatorError, Settings, parse_image, serve
+    except ModuleNotFoundError as error:
+        advice = "Install what the emulator needs: pip install 'airflow-ml-provider[emulator]'"
+        raise click.ClickException(f"{error}. {advice}") from None
     try:
         settings = Settings(
             data=data,

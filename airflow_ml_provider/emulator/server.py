@@ -109,7 +109,7 @@ def running(settings: Settings) -> Iterator[str]:
             except OSError as error:
                 raise EmulatorError(
                     f"Can't listen on {settings.host}:{settings.port}: {error.strerror}. "
-                    "Choose another --port, or 0 for a free one."
+                    "Choose another --host or --port; port 0 takes a free one."
                 ) from error
             address = f"http://{settings.host}:{server.server_address[1]}"
             environment |= dict.fromkeys(HOST_VARIABLES, address)
