@@ -5,14 +5,17 @@ Its fields: ``GoogleCloudMlV1__TrainingInput`` of ml.googleapis.com v1, which wa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_ml_provider.jobs.legacy_machines import MACHINES, RETIRED, TIERS, Tier
-from airflow_ml_provider.jobs.training_job import InvalidTrainingJob, Replicas, TrainingJob
+from airflow_ml_provider.jobs import document
+from airflow_ml_provider.jobs.errors import InvalidTrainingJob
+from airflow_ml_provider.jobs.legacy_machines import MACHINES, TIERS, Tier
+from airflow_ml_provider.jobs.machines import RETIRED
+from airflow_ml_provider.jobs.replicas import Replicas
+from airflow_ml_provider.jobs.training_job import TrainingJob
 
 _FIELDS = {
     "args",
@@ -71,26 +74,6 @@ _WITHOUT_IMAGE = (
 )
 
 
-def load(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
-    """Return the mapping in a YAML or JSON file, or the mapping itself.
-
-    :raises InvalidTrainingJob: the file can't be read or holds no mapping.
-    """
-    if isinstance(source, Mapping):
-        return dict(source)
-    import yaml
-
-    path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidTrainingJob([f"{path}: {error}"]) from error
-    if not isinstance(value, dict):
-        raise InvalidTrainingJob([f"{path}: no trainingInput in it"])
-    return value
-
-
 def training_job(source: Mapping[str, Any] | str | Path) -> TrainingJob:
     """Return the job that a ``trainingInput`` described.
 
@@ -99,7 +82,7 @@ def training_job(source: Mapping[str, Any] | str | Path) -> TrainingJob:
     :raises InvalidTrainingJob: every problem at once: unknown fields, and what has no equivalent, with what
         to do instead.
     """
-    value = load(source)
+    value = dict(source) if isinstance(source, Mapping) else document.load(source)
     whole = value if "trainingInput" in value else {"trainingInput": value}
     problems = [
         f"{name}: no such field of a job" for name in sorted(set(whole) - _JOB_FIELDS - _OUTPUT_FIELDS)
@@ -145,7 +128,8 @@ class _Reader:
             "base_output_dir": job_dir,
             "display_name": display_name,
             "labels": labels,
-            "timeout": self._timeout(),
+            "timeout": self._seconds("maxRunningTime"),
+            "queue_timeout": self._seconds("maxWaitTime"),
             "service_account": self.given.get("serviceAccount"),
             "network": self.given.get("network"),
             "kms_key": (self.given.get("encryptionConfig") or {}).get("kmsKeyName"),
@@ -180,6 +164,16 @@ class _Reader:
             for name in ("runtimeVersion", "pythonVersion", "pythonModule", "packageUris"):
                 if given.get(name):
                     self.problems.append(f"{name}: excluded by masterConfig.imageUri; the image decides")
+        scheduling = given.get("scheduling") or {}
+        if scheduling.get("maxWaitTime"):
+            self.notes.append(
+                "scheduling.maxWaitTime: Vertex AI queues without limit, so the operator keeps it, as "
+                "queue_timeout"
+            )
+        if scheduling.get("priority"):
+            self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
+        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
+            self.problems.append(f"scheduling.{name}: no such field")
         if "useChiefInTfConfig" in given:
             self.notes.append("useChiefInTfConfig: dropped; Vertex AI's TF_CONFIG always says 'chief'")
 
@@ -247,7 +241,7 @@ class _Reader:
             args=self._args(f"{role}Config", config),
             command=config.get("containerCommand") or chief.get("containerCommand"),
             machine_type=machine,
-            accelerator=accelerator or "",
+            accelerator=accelerator,
             boot_disk_type=disk_type,
             boot_disk_gb=disk_size,
         )
@@ -307,21 +301,12 @@ class _Reader:
         ]
         return disk.get("bootDiskType"), disk.get("bootDiskSizeGb")
 
-    def _timeout(self) -> float | None:
-        scheduling = self.given.get("scheduling") or {}
-        if scheduling.get("maxWaitTime"):
-            self.notes.append(
-                "scheduling.maxWaitTime: Vertex AI queues without limit; set execution_timeout on the task"
-            )
-        if scheduling.get("priority"):
-            self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
-        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
-            self.problems.append(f"scheduling.{name}: no such field")
-        text = scheduling.get("maxRunningTime")
+    def _seconds(self, name: str) -> float | None:
+        text = (self.given.get("scheduling") or {}).get(name)
         if text is None:
             return None
         found = re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(text))
         if not found:
-            self.problems.append(f"scheduling.maxRunningTime: {text!r} is not seconds such as 7200s")
+            self.problems.append(f"scheduling.{name}: {text!r} is not seconds such as 7200s")
             return None
         return float(found.group(1))

@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_ml_provider.jobs.ai_platform import load
+from airflow_ml_provider.jobs import document
 from airflow_ml_provider.jobs.ai_platform import training_job as from_ai_platform
-from airflow_ml_provider.jobs.training_job import InvalidTrainingJob, TrainingJob
+from airflow_ml_provider.jobs.errors import InvalidTrainingJob
+from airflow_ml_provider.jobs.training_job import TrainingJob
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _COMMANDS = (("ai-platform",), ("ml-engine",))
@@ -57,7 +58,7 @@ def training_job(command: str | Sequence[str], env: Mapping[str, str] | None = N
     words = _words(command, env or {}) if isinstance(command, str) else [str(word) for word in command]
     ours, user_args = _split(_after_action(words))
     name, flags = _parse(ours)
-    config = load(flags["--config"]) if "--config" in flags else {}
+    config = document.load(flags["--config"]) if "--config" in flags else {}
     job: dict[str, Any] = dict(config) if "trainingInput" in config else {"trainingInput": config}
     given = _copy(job["trainingInput"] or {})
     problems = _apply(flags, given)

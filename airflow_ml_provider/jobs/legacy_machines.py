@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_ml_provider.jobs.machines import RETIRED
+
 
 @dataclass(frozen=True)
 class LegacyMachine:
@@ -41,8 +43,8 @@ TIERS = {
     "BASIC_GPU": Tier("standard_gpu"),
 }
 
-_K80 = "NVIDIA K80 is gone"
-_P100 = "NVIDIA P100 reached its end of support on 2026-09-15"
+_K80 = RETIRED["NVIDIA_TESLA_K80"][2]
+_P100 = RETIRED["NVIDIA_TESLA_P100"][2]
 
 MACHINES = {
     "standard": LegacyMachine("n1-standard-4"),
@@ -64,10 +66,4 @@ MACHINES = {
     "complex_model_m_v100": LegacyMachine("n1-standard-16", "NVIDIA_TESLA_V100:4"),
     "complex_model_l_v100": LegacyMachine("n1-standard-32", "NVIDIA_TESLA_V100:8"),
     "n1-highcpu-8": LegacyMachine("n1-standard-8", None, "Vertex AI's n1-highcpu starts at 16 cores"),
-}
-
-# Retired accelerators: what to use, and how many of it a machine can have at most.
-RETIRED = {
-    "NVIDIA_TESLA_K80": ("NVIDIA_TESLA_T4", 4, _K80),
-    "NVIDIA_TESLA_P100": ("NVIDIA_TESLA_T4", 4, _P100),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_ml_provider import links
 from airflow_ml_provider.compat import AirflowException, AirflowFailException, BaseOperator, run_of
 from airflow_ml_provider.jobs import InvalidTrainingJob, TrainingJob
-from airflow_ml_provider.jobs.training_job import MAX_DISPLAY_NAME
+from airflow_ml_provider.jobs.validation import MAX_DISPLAY_NAME
 
 if TYPE_CHECKING:
     from airflow_ml_provider.compat import Context

@@ -137,6 +137,88 @@ WRONG = {
     "a2 with too many": (job(machine("a2-highgpu-1g", "NVIDIA_TESLA_A100", 2)), "accelerator_count"),
     "g2 with t4": (job(machine("g2-standard-8", "NVIDIA_TESLA_T4", 1)), "NVIDIA_TESLA_T4"),
     "tpu with workers": (job(machine("cloud-tpu", "TPU_V3", 8), pool()), "single worker pool"),
+    "tpu with another's topology": (
+        job(pool(machine={"machineType": "ct6e-standard-1t", "tpuTopology": "4x4"})),
+        "tpu_topology",
+        "1x1",
+    ),
+    "topology without tpu": (job(pool(machine={"tpuTopology": "2x2"})), "tpu_topology"),
+    "tpu pod on spot": (
+        job(
+            pool(machine={"machineType": "ct6e-standard-4t", "tpuTopology": "4x4"}),
+            scheduling={"strategy": "SPOT"},
+        ),
+        "TPU Pods",
+    ),
+    "a part of two gpus": (
+        job(
+            pool(
+                machine={
+                    "machineType": "a3-highgpu-2g",
+                    "acceleratorType": "NVIDIA_H100_80GB",
+                    "acceleratorCount": 2,
+                    "gpuPartitionSize": "1g.10gb",
+                }
+            )
+        ),
+        "gpu_partition_size",
+    ),
+    "gb200 without reservation": (job(machine("a4x-highgpu-4g", "NVIDIA_GB200", 4)), "needs a reservation"),
+    "reservation without name": (
+        job(pool(machine={"reservationAffinity": {"reservationAffinityType": "SPECIFIC_RESERVATION"}})),
+        "reservation_affinity.key",
+        "reservation_affinity.values",
+    ),
+    "reservation by short name": (
+        job(
+            pool(
+                machine={
+                    "reservationAffinity": {
+                        "reservationAffinityType": "SPECIFIC_RESERVATION",
+                        "key": "compute.googleapis.com/reservation-name",
+                        "values": ["mine"],
+                    }
+                }
+            )
+        ),
+        "full resource name",
+    ),
+    "flex start from a reservation": (
+        job(
+            pool(
+                machine={
+                    "machineType": "g2-standard-8",
+                    "acceleratorType": "NVIDIA_L4",
+                    "acceleratorCount": 1,
+                    "reservationAffinity": {"reservationAffinityType": 2},
+                }
+            ),
+            scheduling={"strategy": "FLEX_START"},
+        ),
+        "together with reservations",
+    ),
+    "a wait without flex start": (job(scheduling={"maxWaitDuration": "60s"}), "max_wait_duration"),
+    "ranges without network": (job(reservedIpRanges=["r"]), "reserved_ip_ranges"),
+    "two ways into a network": (
+        job(
+            network="projects/1/global/networks/n",
+            pscInterfaceConfig={"networkAttachment": "projects/p/regions/r/networkAttachments/n"},
+        ),
+        "psc_interface_config",
+    ),
+    "peering without dot": (
+        job(
+            pscInterfaceConfig={
+                "networkAttachment": "n",
+                "dnsPeeringConfigs": [{"domain": "corp", "targetProject": "p", "targetNetwork": "n"}],
+            }
+        ),
+        "end with a dot",
+    ),
+    "run without experiment": (
+        job(experimentRun="projects/p/locations/us-central1/metadataStores/default/contexts/e-r"),
+        "job_spec.experiment",
+    ),
     "tpu without topology": (job(machine("ct5lp-hightpu-4t")), "tpu_topology"),
     "bad disk": (job(pool(diskSpec={"bootDiskType": "floppy"})), "disk_spec.boot_disk_type"),
     "small disk": (job(pool(diskSpec={"bootDiskSizeGb": 10})), "disk_spec.boot_disk_size_gb"),
@@ -220,6 +302,35 @@ RIGHT = {
     "tpu by topology": job(pool(machine={"machineType": "ct6e-standard-4t", "tpuTopology": "2x2"})),
     "spot": job(scheduling={"strategy": "SPOT", "restartJobOnWorkerRestart": True, "timeout": "60.5s"}),
     "numbers": job(pool(replicaCount=1)),
+    "a part of a gpu": job(
+        pool(
+            machine={
+                "machineType": "a3-highgpu-1g",
+                "acceleratorType": "NVIDIA_H100_80GB",
+                "acceleratorCount": 1,
+                "gpuPartitionSize": "1g.10gb",
+            }
+        )
+    ),
+    "any reservation": job(pool(machine={"reservationAffinity": {"reservationAffinityType": 2}})),
+    "one reservation": job(
+        pool(
+            machine={
+                "reservationAffinity": {
+                    "reservationAffinityType": "SPECIFIC_RESERVATION",
+                    "key": "compute.googleapis.com/reservation-name",
+                    "values": ["projects/p/zones/us-central1-a/reservations/n"],
+                }
+            }
+        )
+    ),
+    "private service connect": job(
+        pscInterfaceConfig={
+            "networkAttachment": "projects/p/regions/us-central1/networkAttachments/n",
+            "dnsPeeringConfigs": [{"domain": "corp.", "targetProject": "p", "targetNetwork": "n"}],
+        }
+    ),
+    "dashboard and elsewhere": job(enableDashboardAccess=True, protectedArtifactLocationId="us-east1"),
     "international labels": job() | {"labels": {"équipe": "日本", "1": "", "a" * 63: "b" * 63}},
     "snake case": {"display_name": "d", "job_spec": {"worker_pool_specs": [POOL]}},
     "128 characters": job() | {"displayName": "ü" * 128},

@@ -45,7 +45,7 @@ def test_a_custom_cluster_is_translated_role_by_role():
         scheduling={"maxRunningTime": "7200s"},
         serviceAccount="sa@my-project.iam.gserviceaccount.com",
         network="projects/1/global/networks/vpc",
-        encryptionConfig={"kmsKeyName": "projects/p/locations/r/keyRings/k/cryptoKeys/c"},
+        encryptionConfig={"kmsKeyName": "projects/p/locations/europe-west4/keyRings/k/cryptoKeys/c"},
         enableWebAccess=True,
     )
     chief, workers, servers, evaluator = pools(job)

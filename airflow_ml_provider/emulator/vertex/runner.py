@@ -20,16 +20,17 @@ from airflow_ml_provider.emulator.cluster.replicas import (
     Exit,
     ImageError,
     Job,
+    Machine,
     Replica,
     Run,
 )
 from airflow_ml_provider.emulator.faults.rules import Rule, Rulebook
 from airflow_ml_provider.emulator.filters import rfc3339
 from airflow_ml_provider.emulator.logging.store import LogStore
-from airflow_ml_provider.emulator.vertex.machines import MACHINES
 from airflow_ml_provider.emulator.vertex.pace import Pace
 from airflow_ml_provider.emulator.vertex.store import JobStore
 from airflow_ml_provider.emulator.vertex.validation import is_used, seconds
+from airflow_ml_provider.jobs.machines import MACHINES
 
 log = logging.getLogger(__name__)
 
@@ -324,6 +325,7 @@ def cluster_job(job: Mapping[str, Any]) -> Job:
 
 def _replica(pool: Mapping[str, Any], position: int, index: int) -> Replica:
     container = pool["containerSpec"]
+    machine = MACHINES[pool["machineSpec"]["machineType"]]
     return Replica(
         pool=position,
         index=index,
@@ -331,7 +333,7 @@ def _replica(pool: Mapping[str, Any], position: int, index: int) -> Replica:
         command=tuple(container.get("command", ())),
         args=tuple(container.get("args", ())),
         env=tuple((variable["name"], variable["value"]) for variable in container.get("env", ())),
-        machine=MACHINES[pool["machineSpec"]["machineType"]],
+        machine=Machine(machine.cpus, machine.memory_gb),
     )
 
 

@@ -1,8 +1,4 @@
-"""What Vertex AI refuses in a custom job, beyond what its API's document says.
-
-The form of the errors is the service's: ``List of found errors: 1.Field: job_spec.worker_pool_specs[0]
-.machine_spec.accelerator_type; Message: …``.
-"""
+"""What Vertex AI refuses in a custom job, beyond what its API's document says."""
 
 from __future__ import annotations
 
@@ -13,15 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_ml_provider.emulator.errors import ApiError
-from airflow_ml_provider.emulator.vertex.machines import (
-    BOUND,
-    FLEX_START_ACCELERATORS,
-    MACHINES,
-    TOPOLOGY_TPUS,
-    accelerator_counts,
-)
+from airflow_ml_provider.emulator.vertex.machines import check_machine, is_reserved, is_tpu, is_tpu_pod
+from airflow_ml_provider.emulator.vertex.problems import REQUIRED, Problems
+from airflow_ml_provider.jobs.machines import FLEX_START_ACCELERATORS
 
-_REQUIRED = "Required field is not set."
 _LABELS = (
     "There can be no more than 64 labels attached to a single resource. Label keys and values can only "
     "contain lowercase letters, numbers, dashes and underscores. Label keys must start with a letter or "
@@ -40,45 +31,13 @@ _IMAGE = re.compile(
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]{32,})?"
 )
+_ATTACHMENT = re.compile(
+    r"(projects/[^/]+/regions/[^/]+/networkAttachments/)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+)
 _DISKS = ("pd-ssd", "pd-standard", "hyperdisk-balanced")
 _WEEK_SECONDS = 7 * 24 * 3600
 # Taken by the service, with effects that the emulator cannot have: silence would be a lie.
 _NOT_EMULATED = ("persistentResourceId", "models")
-
-
-class Problems:
-    """What is wrong with a request, field by field."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-
-    def add(self, field: str, message: str) -> None:
-        """Note a problem.
-
-        :param field: its path, in the API's snake case.
-        """
-        self.found.append((field, message))
-
-    def refuse(self) -> None:
-        """Raise them all at once, if there are any.
-
-        :raises ApiError: 400.
-        """
-        if not self.found:
-            return
-        listed = "".join(
-            f"{n}.Field: {field}; Message: {text}\t" for n, (field, text) in enumerate(self.found, 1)
-        )
-        raise ApiError(
-            400,
-            f"List of found errors:\t{listed}",
-            details=[
-                {
-                    "@type": "type.googleapis.com/google.rpc.BadRequest",
-                    "fieldViolations": [{"field": f, "description": text} for f, text in self.found],
-                }
-            ],
-        )
 
 
 def check_job(job: Mapping[str, Any], region: str) -> None:
@@ -91,7 +50,7 @@ def check_job(job: Mapping[str, Any], region: str) -> None:
     problems = Problems()
     name = job.get("displayName", "")
     if not name:
-        problems.add("custom_job.display_name", _REQUIRED)
+        problems.add("custom_job.display_name", REQUIRED)
     elif len(name) > 128:
         problems.add(
             "custom_job.display_name",
@@ -102,7 +61,7 @@ def check_job(job: Mapping[str, Any], region: str) -> None:
         _check_key(job["encryptionSpec"].get("kmsKeyName", ""), region, problems)
     spec = job.get("jobSpec")
     if not spec:
-        problems.add("custom_job.job_spec", _REQUIRED)
+        problems.add("custom_job.job_spec", REQUIRED)
     else:
         _check_spec(spec, region, problems)
     problems.refuse()
@@ -170,7 +129,7 @@ def _check_spec(spec: Mapping[str, Any], region: str, problems: Problems) -> Non
     pools = spec.get("workerPoolSpecs", [])
     where = "job_spec.worker_pool_specs"
     if not pools:
-        problems.add(where, _REQUIRED)
+        problems.add(where, REQUIRED)
     elif len(pools) > 4:
         problems.add(where, f"There can be at most 4 worker pools, but {len(pools)} are given.")
     elif not is_used(pools[0]):
@@ -203,11 +162,34 @@ def _check_names(spec: Mapping[str, Any], region: str, problems: Problems) -> No
             )
         if not spec.get("serviceAccount"):
             problems.add("job_spec.service_account", "It must be set when tensorboard is.")
+    interface = spec.get("pscInterfaceConfig", {})
+    attachment = interface.get("networkAttachment", "")
+    if interface and not _ATTACHMENT.fullmatch(attachment):
+        problems.add(
+            "job_spec.psc_interface_config.network_attachment",
+            f'"{attachment}" is not of the form projects/{{project}}/regions/{{region}}/networkAttachments/'
+            "{network_attachment}.",
+        )
+    for peering in interface.get("dnsPeeringConfigs", []):
+        _check_peering(peering, problems)
+    if spec.get("reservedIpRanges") and not spec.get("network"):
+        problems.add("job_spec.reserved_ip_ranges", "It can only be set when network is.")
+    if spec.get("experimentRun") and not spec.get("experiment"):
+        problems.add("job_spec.experiment", "It must be set when experiment_run is.")
     for name, field in (("experiment", "experiment"), ("experimentRun", "experiment_run")):
         if spec.get(name) and not _CONTEXT.fullmatch(spec[name]):
             problems.add(
                 f"job_spec.{field}", f'"{spec[name]}" is not the resource name of a metadata context.'
             )
+
+
+def _check_peering(peering: Mapping[str, Any], problems: Problems) -> None:
+    where = "job_spec.psc_interface_config.dns_peering_configs"
+    for name, field in (("targetProject", "target_project"), ("targetNetwork", "target_network")):
+        if not peering.get(name):
+            problems.add(f"{where}.{field}", REQUIRED)
+    if not peering.get("domain", "").endswith("."):
+        problems.add(f"{where}.domain", f'"{peering.get("domain", "")}" must end with a dot.')
 
 
 def _check_pools(pools: Sequence[Mapping[str, Any]], problems: Problems) -> None:
@@ -229,7 +211,7 @@ def _check_pools(pools: Sequence[Mapping[str, Any]], problems: Problems) -> None
                 )
         _check_replica_count(number, pool, where, problems)
         _check_disk(pool.get("diskSpec", {}), f"{where}.disk_spec", problems)
-        _check_machine(pool.get("machineSpec", {}), f"{where}.machine_spec", problems)
+        check_machine(pool.get("machineSpec", {}), f"{where}.machine_spec", problems)
         _check_container(pool.get("containerSpec", {}), f"{where}.container_spec", problems)
         arguments += sum(len(a) for a in pool.get("containerSpec", {}).get("args", []))
     if arguments > 100_000:
@@ -238,13 +220,9 @@ def _check_pools(pools: Sequence[Mapping[str, Any]], problems: Problems) -> None
             f"All arguments together are {arguments} characters long, at most 100000 are allowed.",
         )
     used = [pool for pool in pools if is_used(pool)]
-    if any(_is_tpu(pool.get("machineSpec", {}).get("machineType", "")) for pool in used):
+    if any(is_tpu(pool.get("machineSpec", {}).get("machineType", "")) for pool in used):
         if len(used) > 1:
             problems.add("job_spec.worker_pool_specs", "A job with TPUs must have a single worker pool.")
-
-
-def _is_tpu(machine_type: str) -> bool:
-    return machine_type == "cloud-tpu" or machine_type.startswith(TOPOLOGY_TPUS)
 
 
 def _check_replica_count(number: int, pool: Mapping[str, Any], where: str, problems: Problems) -> None:
@@ -269,51 +247,10 @@ def _check_disk(disk: Mapping[str, Any], where: str, problems: Problems) -> None
         )
 
 
-def _check_machine(machine: Mapping[str, Any], where: str, problems: Problems) -> None:
-    kind = machine.get("machineType", "")
-    if not kind:
-        problems.add(f"{where}.machine_type", _REQUIRED)
-        return
-    if kind not in MACHINES:
-        problems.add(f"{where}.machine_type", f'Machine type "{kind}" is not supported.')
-        return
-    accelerator = machine.get("acceleratorType", "")
-    if accelerator == "ACCELERATOR_TYPE_UNSPECIFIED":
-        accelerator = ""
-    count = int(machine.get("acceleratorCount", 0))
-    if kind.startswith(TOPOLOGY_TPUS):
-        if not machine.get("tpuTopology"):
-            problems.add(f"{where}.tpu_topology", f'It must be set for machine type "{kind}".')
-        return
-    if bool(accelerator) != bool(count):
-        problems.add(
-            f"{where}.accelerator_type",
-            "Both `accelerator_type` and `accelerator_count` should be specified or none.",
-        )
-        return
-    allowed = accelerator_counts(kind)
-    if not accelerator:
-        if kind in BOUND:
-            needed = " or ".join(f"{n} x {name}" for name, counts in allowed.items() for n in counts[:1])
-            problems.add(f"{where}.accelerator_type", f'Machine type "{kind}" must be used with {needed}.')
-    elif accelerator not in allowed:
-        problems.add(
-            f"{where}.accelerator_type",
-            f'Accelerator "{accelerator}" is not supported for machine type "{kind}".',
-        )
-    elif count not in allowed[accelerator]:
-        listed = ", ".join(map(str, allowed[accelerator][:8]))
-        problems.add(
-            f"{where}.accelerator_count",
-            f'Accelerator count {count} of "{accelerator}" is not supported for machine type "{kind}": '
-            f"it must be one of {listed}.",
-        )
-
-
 def _check_container(container: Mapping[str, Any], where: str, problems: Problems) -> None:
     image = container.get("imageUri", "")
     if not image:
-        problems.add(f"{where}.image_uri", _REQUIRED)
+        problems.add(f"{where}.image_uri", REQUIRED)
     elif len(image) > 1000 or not _IMAGE.fullmatch(image):
         problems.add(f"{where}.image_uri", f'"{image}" is not a valid container image URI.')
     variables = container.get("env", [])
@@ -324,11 +261,11 @@ def _check_container(container: Mapping[str, Any], where: str, problems: Problem
     for number, variable in enumerate(variables):
         name = variable.get("name", "")
         if not name:
-            problems.add(f"{where}.env[{number}].name", _REQUIRED)
+            problems.add(f"{where}.env[{number}].name", REQUIRED)
         elif not _ENV_NAME.fullmatch(name):
             problems.add(f"{where}.env[{number}].name", f'"{name}" is not a valid C identifier.')
         if not variable.get("value"):
-            problems.add(f"{where}.env[{number}].value", _REQUIRED)
+            problems.add(f"{where}.env[{number}].value", REQUIRED)
 
 
 def _check_scheduling(
@@ -338,12 +275,19 @@ def _check_scheduling(
     for name, field in (("timeout", "timeout"), ("maxWaitDuration", "max_wait_duration")):
         if seconds(scheduling.get(name, "0s")) < 0:
             problems.add(f"{where}.{field}", f"It must not be negative, but is {scheduling[name]}.")
-    if scheduling.get("strategy") != "FLEX_START":
+    strategy = scheduling.get("strategy")
+    machines = [pool.get("machineSpec", {}) for pool in pools if is_used(pool)]
+    if strategy == "SPOT" and any(is_tpu_pod(machine) for machine in machines):
+        problems.add(f"{where}.strategy", "SPOT is not supported for TPU Pods.")
+    if strategy != "FLEX_START":
+        if scheduling.get("maxWaitDuration"):
+            problems.add(f"{where}.max_wait_duration", "It can only be set with the strategy FLEX_START.")
         return
     if seconds(scheduling.get("timeout", "0s")) > _WEEK_SECONDS:
         problems.add(f"{where}.timeout", "With the strategy FLEX_START it can be at most 7 days.")
-    machines = [pool.get("machineSpec", {}) for pool in pools if is_used(pool)]
-    if any(m.get("acceleratorType") not in FLEX_START_ACCELERATORS for m in machines):
+    if any(is_reserved(machine) for machine in machines):
+        problems.add(f"{where}.strategy", "FLEX_START cannot be used together with reservations.")
+    if any(machine.get("acceleratorType") not in FLEX_START_ACCELERATORS for machine in machines):
         problems.add(
             f"{where}.strategy",
             f"FLEX_START needs accelerators of these types: {', '.join(FLEX_START_ACCELERATORS)}.",
@@ -355,7 +299,7 @@ def _check_scheduling(
 def _check_uri(uri: str, problems: Problems) -> None:
     field = "job_spec.base_output_directory.output_uri_prefix"
     if not uri:
-        problems.add(field, _REQUIRED)
+        problems.add(field, REQUIRED)
         return
     bucket = uri.removeprefix("gs://").partition("/")[0]
     if not uri.startswith("gs://") or not _BUCKET.fullmatch(bucket):
