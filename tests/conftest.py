@@ -12,6 +12,12 @@ REPOSITORY = Path(__file__).parent.parent
 IMAGE = "europe-docker.pkg.dev/demo-project/retraining/replica:1"
 
 
+def pytest_addoption(parser):
+    chaos = parser.getgroup("chaos", "tests/chaos")
+    chaos.addoption("--schedules", type=int, default=60, help="how many to play for each kind of task")
+    chaos.addoption("--seed", type=int, default=1, help="of the first schedule")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _airflow_home(tmp_path_factory):
     """Airflow reads its home when first imported; it must not be the user's."""
