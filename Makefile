@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONSTRAINTS ?= tests/constraints/airflow-3.3.txt
 CONSTRAINTS_2_11 ?= tests/constraints/airflow-2.11.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format lock clean
 
 demo: .venv/ready container/.venv/ready
 	.venv/bin/airflow-ml demo
@@ -39,6 +39,13 @@ container/.venv/ready: container/requirements.txt container/requirements-test.tx
 	$(PYTHON) -m venv container/.venv
 	.venv/bin/uv pip install --quiet --python container/.venv/bin/python --requirement container/requirements-test.txt
 	touch $@
+
+# What the trainer runs on, with hashes; keeps the versions that are locked unless a .in file asks for others.
+lock: .venv/ready
+	for part in requirements requirements-gpu requirements-test; do \
+	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command 'make lock' container/$$part.in --output-file container/$$part.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .venv-2.11 container/.venv .demo .emulator

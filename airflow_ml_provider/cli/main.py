@@ -7,12 +7,16 @@ from pathlib import Path
 import click
 
 from airflow_ml_provider import __version__
+from airflow_ml_provider.cli.image import image
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="airflow-ml")
 def main() -> None:
     """Retrain models on a schedule on Google Cloud, and try it all offline."""
+
+
+main.add_command(image)
 
 
 @main.command()
