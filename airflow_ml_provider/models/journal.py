@@ -42,6 +42,11 @@ class Pointer:
         """Versions that were rolled back from."""
         return self.record.blocked if self.record else ()
 
+    @property
+    def anchor(self) -> str | None:
+        """The version that challengers are also held against."""
+        return self.record.anchor if self.record else None
+
 
 # Given how things stand, returns the act's record, or None if the act has been done already.
 Act = Callable[[Pointer], "Record | None"]

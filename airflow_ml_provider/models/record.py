@@ -40,6 +40,8 @@ class Record:
         :meth:`~airflow_ml_provider.models.decision.Decision.evidence`.
     :param earlier: former champions that a rollback would return to, the latest first.
     :param blocked: versions that were rolled back from, the latest first.
+    :param anchor: after the act, the version that challengers are also held against, so that many small
+        steps down don't add up; None before the first promotion.
     :param nonce: drawn for this record alone, so that its writer recognises it.
     """
 
@@ -58,6 +60,7 @@ class Record:
     earlier: tuple[str, ...]
     blocked: tuple[str, ...]
     nonce: str
+    anchor: str | None = None
 
     @classmethod
     def parse(cls, uri: str, raw: bytes | str) -> Record:
@@ -89,6 +92,7 @@ class Record:
             earlier=document.texts("earlier"),
             blocked=document.texts("blocked"),
             nonce=document.text("nonce"),
+            anchor=document.optional_text("anchor"),
         )
 
     def to_json(self) -> bytes:

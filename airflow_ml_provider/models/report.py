@@ -24,6 +24,7 @@ _CHECK = {
     Outcome.PROMOTE: ("good", "passed"),
     Outcome.HOLD: ("wait", "hold"),
     Outcome.BLOCK: ("bad", "block"),
+    None: ("soft", "not applicable"),
 }
 
 
@@ -149,7 +150,7 @@ def _origin(evaluation: Evaluation, manifest: Manifest) -> str:
         ("Trained on", _text(_counts(rows=data.rows, users=data.users, items=data.items))),
         ("Framework", _text(framework or "unknown")),
         ("Size", f"{manifest.size:,} bytes in {len(manifest.files)} files"),
-        ("Evaluated on", _code(f"sha256:{evaluation.data['sha256']}")),
+        ("Evaluated on", _code(evaluation.holdout or None)),
         ("Evaluation", _code(evaluation.uri)),
     ]
     rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in facts)

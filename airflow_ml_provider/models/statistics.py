@@ -4,120 +4,101 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
-from airflow_ml_provider.models.evaluation import Paired, statistic_value
+from airflow_ml_provider.models.evaluation import Metric
 
-# Products of sums are known to about this relative precision; below it, a variance is rounding.
-_ROUNDING = 1e-13
+# Standard errors below this part of the values' own are rounding.
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Challenger minus champion in one metric.
+    """How much worse a model is than another, beyond what is allowed.
 
-    :param challenger: its metric.
-    :param champion: its metric.
-    :param value: challenger minus champion.
-    :param standard_error: of ``value``, from the variation between units.
-    :param rows: rows that both scored.
-    :param units: how many units (users) they belong to.
-    :param effective_units: Kish's number, (Σ n_u)² / Σ n_u²: as many units of equal size would be worth
-        the same.
+    In all numbers more is worse, whichever way the metric runs.
+
+    :param worse: how much worse it is, in the metric's unit.
+    :param allowed: how much worse it may be.
+    :param standard_error: of ``worse - allowed``, from the variation between units.
+    :param degrees: of freedom of it.
+    :param skewness: of ``worse - allowed``.
     """
 
-    challenger: float
-    champion: float
-    value: float
+    worse: float
+    allowed: float
     standard_error: float
-    rows: int
-    units: int
-    effective_units: float
+    degrees: float
+    skewness: float
 
-    def half_width(self, alpha: float) -> float:
-        """Return how far each one-sided bound lies from ``value``.
+    @property
+    def excess(self) -> float:
+        """How far it lies beyond what is allowed."""
+        return self.worse - self.allowed
 
-        :param alpha: the probability that the truth lies beyond one bound.
-        """
-        return t_quantile(1 - alpha, self.effective_units - 1) * self.standard_error
+    def upper(self, alpha: float) -> float:
+        """Return the bound above which the true excess lies with a probability of at most ``alpha``."""
+        return self.excess + self._reach(alpha, self.skewness) * self.standard_error
+
+    def lower(self, alpha: float) -> float:
+        """Return the bound below which the true excess lies with a probability of at most ``alpha``."""
+        return self.excess - self._reach(alpha, -self.skewness) * self.standard_error
+
+    def p_value(self) -> float:
+        """Return how probable such an excess would be if it were truly nothing."""
+        if self.standard_error == 0:
+            return 0.0 if self.excess > 0 else 1.0
+        return t_cdf(-self.excess / self.standard_error, self.degrees)
+
+    def _reach(self, alpha: float, skewness: float) -> float:
+        return t_quantile(1 - alpha, self.degrees)
 
 
-def paired_difference(paired: Paired, statistic: str) -> Difference:
-    """Return the difference of two models in a mean or root mean, clustered by unit.
+def difference(metric: Metric, model: str, other: str, margin: float, *, relative: bool) -> Difference:
+    """Return how much worse a model is than another, beyond a margin.
 
-    The delta method: with z_u the influence of unit u on the difference, its variance is
-    Σ z_u² / N² · U / (U - 1). For a mean, z_u = (a_u - ā·n_u) - (b_u - b̄·n_u); for a root mean each
-    bracket is divided by twice the metric. Expanded, Σ z_u² needs only the sums of products. Units are
-    independent, rows of one unit need not be: Deng, Knoblich, Lu, *Applying the Delta Method in Metric
-    Analytics* (KDD 2018), https://arxiv.org/abs/1803.06336.
+    A margin relative to the other's value is as uncertain as that value, which is taken into account: with s
+    the metric's sign and k the margin's part of the other's value, the excess is s(a - b) - kb.
 
-    :param paired: finite sums over at least two units.
-    :param statistic: ``mean`` or ``root_mean``.
-    :raises ValueError: fewer than two units, or sums that are not finite.
+    :param metric: with standard errors.
+    :param model: the one that is judged, a role such as ``challenger``.
+    :param other: what it is compared with.
+    :param margin: at least 0; a part of the other's absolute value, or in the metric's unit.
+    :param relative: which of both.
+    :raises ValueError: the metric has no standard errors, or not these models.
     """
-    if paired.units < 2 or not paired.finite:
-        raise ValueError("the variation between units needs finite sums over at least two of them")
-    n, units = paired.n, paired.units
-    challenger = statistic_value(statistic, paired.challenger, n)
-    champion = statistic_value(statistic, paired.champion, n)
-    a, b = _slope(statistic, challenger), _slope(statistic, champion)
-    c = a * paired.challenger / n - b * paired.champion / n
-    terms = (
-        a * a * paired.cc,
-        b * b * paired.pp,
-        c * c * paired.nn,
-        -2 * a * b * paired.cp,
-        -2 * a * c * paired.nc,
-        2 * b * c * paired.np,
-    )
-    # Equal models leave exactly nothing; anything else is not trusted below the rounding of its terms.
-    identical = paired.cc == paired.pp == paired.cp and paired.challenger == paired.champion
-    squares = 0.0 if identical else max(math.fsum(terms), _ROUNDING * math.fsum(map(abs, terms)))
+    if metric.standard_errors is None:
+        raise ValueError("the metric has no standard errors")
+    one, two = metric.models.index(model), metric.models.index(other)
+    a, b = metric.values[one], metric.values[two]
+    errors = metric.standard_errors
+    between, own = errors[one][two], errors[two][two]
+    if 0 < between < _ROUNDING * own:
+        between = _ROUNDING * own
+    allowed = margin * abs(b) if relative else margin
+    variance = between**2
+    if relative and between:
+        k = math.copysign(margin, b)
+        # cov(a - b, b), from var a = var (a - b) + var b + 2 cov(a - b, b).
+        shared = (errors[one][one] ** 2 - between**2 - own**2) / 2
+        variance += k * k * own**2 - 2 * metric.sign * k * shared
     return Difference(
-        challenger=challenger,
-        champion=champion,
-        value=challenger - champion,
-        standard_error=math.sqrt(squares * units / (units - 1)) / n,
-        rows=n,
-        units=units,
-        effective_units=min(n * n / paired.nn, units),
+        worse=metric.sign * (a - b),
+        allowed=allowed,
+        standard_error=math.sqrt(max(variance, 0.0)),
+        degrees=metric.degrees[one][two],
+        skewness=metric.sign * metric.skewness[one][two],
     )
 
 
-def _slope(statistic: str, value: float) -> float:
-    if statistic == "mean":
-        return 1.0
-    # A root mean of zero comes from losses that are all zero: they vary by nothing.
-    return 1 / (2 * value) if value > 0 else 0.0
-
-
-def t_quantile(probability: float, degrees: float) -> float:
-    """Return the quantile of Student's t distribution.
-
-    By the expansion around the normal quantile (Abramowitz and Stegun 26.7.5), good to 0.1 % at 99 % from
-    ten degrees of freedom on.
-
-    :param probability: between 0 and 1.
-    :param degrees: of freedom, more than 0.
-    """
-    z = NormalDist().inv_cdf(probability)
-    v = degrees
-    return math.fsum(
-        (
-            z,
-            (z**3 + z) / (4 * v),
-            (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2),
-            (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3),
-            (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4),
-        )
-    )
-
-
-def rows_needed(difference: Difference, room: float, alpha: float, power: float = 0.9) -> int | None:
+def rows_needed(rows: int, error: float, room: float, alpha: float, power: float = 0.9) -> int | None:
     """Return how many rows would settle that the true difference stays within bounds.
 
     Assumes that the difference stays what it was and that new rows come from as many more units.
 
+    :param rows: that there are.
+    :param error: the standard error with them.
     :param room: how far the measured difference lies inside the bound to be shown; in the metric's unit.
     :param alpha: one-sided.
     :param power: the probability to succeed with that many rows.
@@ -126,5 +107,77 @@ def rows_needed(difference: Difference, room: float, alpha: float, power: float 
     if room <= 0:
         return None
     normal = NormalDist()
-    reach = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * difference.standard_error
-    return math.ceil(difference.rows * (reach / room) ** 2)
+    reach = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * error
+    return max(1, math.ceil(rows * (reach / room) ** 2))
+
+
+def holm(p_values: list[float], alpha: float) -> list[bool]:
+    """Return which of several harms are shown, so that none is claimed wrongly with probability 1 - alpha.
+
+    Holm, *A simple sequentially rejective multiple test procedure* (1979).
+
+    :param p_values: of each.
+    :param alpha: for all of them together.
+    """
+    shown = [False] * len(p_values)
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[at] > alpha / (len(p_values) - rank):
+            break
+        shown[at] = True
+    return shown
+
+
+def t_cdf(x: float, degrees: float) -> float:
+    """Return the probability that Student's t is at most ``x``.
+
+    :param degrees: of freedom, more than 0.
+    """
+    tail = _incomplete_beta(degrees / (degrees + x * x), degrees / 2, 0.5) / 2
+    return 1 - tail if x > 0 else tail
+
+
+@lru_cache(maxsize=1024)
+def t_quantile(probability: float, degrees: float) -> float:
+    """Return the quantile of Student's t distribution.
+
+    :param probability: between 0 and 1.
+    :param degrees: of freedom, more than 0.
+    """
+    if probability < 0.5:
+        return -t_quantile(1 - probability, degrees)
+    low, high = 0.0, 1.0
+    while t_cdf(high, degrees) < probability:
+        low, high = high, 2 * high
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, degrees) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function, by https://dlmf.nist.gov/8.17#SS5."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(1 - x, b, a)
+    front = math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    tiny = 1e-300
+    c, d = 1.0, 1 / max(1 - (a + b) * x / (a + 1), tiny)
+    fraction = d
+    for m in range(1, 500):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _away_from_zero(1 + term * d, tiny)
+            c = _away_from_zero(1 + term / c, tiny)
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-14:
+            break
+    return front * fraction / a
+
+
+def _away_from_zero(value: float, tiny: float) -> float:
+    return value if abs(value) > tiny else tiny

@@ -143,17 +143,48 @@ class ModelStore:
         :raises InvalidDocument: the file is wrong, or is about another version.
         """
         place = self._version(version) / "evaluation.json"
+        plain = self._plain_evaluation(version, place)
+        if plain is not None:
+            return plain
         raw = self._bucket.document(place, "the evaluation job did not write it; look at that job's log")
         evaluation = Evaluation.parse(str(place), raw)
         if evaluation.challenger.uri.rstrip("/") != str(self._version(version)):
             problem = f"is {evaluation.challenger.uri}, but this should be about {self.version_uri(version)}"
-            raise InvalidDocument(str(place), "challenger.uri", problem)
-        if evaluation.champion is not None:
+            raise InvalidDocument(str(place), "models.challenger.uri", problem)
+        for role, scored in (("champion", evaluation.champion), ("anchor", evaluation.anchor)):
             try:
-                self.version_of(evaluation.champion.uri)
+                if scored is not None:
+                    self.version_of(scored.uri)
             except ModelStoreError as error:
-                raise InvalidDocument(str(place), "champion.uri", str(error)) from None
+                raise InvalidDocument(str(place), f"models.{role}.uri", str(error)) from None
         return evaluation
+
+    def _plain_evaluation(self, version: str, place: Place) -> Evaluation | None:
+        """Return what ``metrics.json`` says of a version whose image writes no ``evaluation.json``."""
+        raw = self._bucket.read(self._version(version) / "metrics.json")
+        if raw is None or self._bucket.read(place) is not None:
+            return None
+        champion, given = self.champion(), None
+        if champion is not None and champion.version != version:
+            other = self._version(champion.version) / "metrics.json"
+            content = self._bucket.document(other, "the champion's image wrote it beside its manifest before")
+            given = (self.version_uri(champion.version), str(other), content)
+        own = (self.version_uri(version), str(self._version(version) / "metrics.json"), raw.content)
+        return Evaluation.of_metrics(own, given, self.manifest(version).created)
+
+    def holdout_uses(self, evaluation: Evaluation) -> int:
+        """Return how many recorded decisions on other versions rest on the same held-out rows.
+
+        Looks at the newest 60 records; decisions that were not recorded are not known.
+        """
+        if not evaluation.holdout:
+            return 0
+        used = {
+            record.version
+            for record in self.history(limit=_NIGHTS_IN_REPORT)
+            if record.evidence and record.evidence.get("holdout") == evaluation.holdout
+        }
+        return len(used - {evaluation.challenger.version})
 
     def decision(self, version: str) -> Decision:
         """Return what was decided on a version.
@@ -241,6 +272,8 @@ class ModelStore:
                     "To overrule it, promote with force and a reason."
                 )
             why, expected, evidence = why or decision.summary, decision.champion, decision.evidence()
+        # Whoever overrules the gate sets a new mark for the nights to come.
+        anchor = version if force or decision is None else decision.anchor
         by, why, evidence = checked_act(by, why or "", evidence)
         manifest = self.verify(version)
 
@@ -266,6 +299,7 @@ class ModelStore:
                 why=why,
                 evidence=evidence,
                 forced=force,
+                anchor=anchor,
                 earlier=(*([pointer.champion] if pointer.champion else []), *pointer.earlier),
                 blocked=tuple(name for name in pointer.blocked if name != version),
             )
@@ -325,6 +359,7 @@ class ModelStore:
                 by=by,
                 why=why,
                 evidence=None,
+                anchor=target if pointer.anchor in {None, champion, *skipped} else pointer.anchor,
                 earlier=rest,
                 blocked=tuple(dict.fromkeys((champion, *skipped, *pointer.blocked))),
             )
@@ -371,6 +406,7 @@ class ModelStore:
                 by=by,
                 why=why,
                 evidence=evidence,
+                anchor=pointer.anchor,
                 earlier=pointer.earlier,
                 blocked=pointer.blocked,
             )

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class EvaluateModelOperator(TrainingJobOperator):
-    """Score a new version and the champion on the same rows, in one job of the user's image.
+    """Score a new version, the champion and the anchor on the same rows, in one job of the user's image.
 
-    The image is started with ``job.args`` followed by ``--challenger URI --champion URI --test-file DATA
-    --output URI``; ``--champion`` is left out as long as there is none. It writes ``evaluation.json``
-    beside the challenger's manifest; this task reads it back and refuses what the gate could not use.
+    The image is started with ``job.args`` followed by ``--challenger URI --champion URI --anchor URI
+    --test-file DATA --output URI``; ``--champion`` is left out as long as there is none, ``--anchor`` where
+    the champion is the anchor itself. It writes ``evaluation.json`` beside the challenger's manifest; this
+    task reads it back and refuses what the gate could not use.
 
     :param job: the image and its machines; ``args`` usually ``["evaluate"]`` (templated).
     :param root: ``gs://BUCKET/FOLDER`` that holds ``models/`` (templated).
@@ -67,12 +68,19 @@ class EvaluateModelOperator(TrainingJobOperator):
         try:
             store.verify(self.version)
             champion = store.champion()
+            anchor = champion.record.anchor if champion else None
+            if champion is not None and anchor not in {None, champion.version, self.version}:
+                store.verify(str(anchor))
+            else:
+                anchor = None
         except ModelStoreError as error:
             raise AirflowFailException(str(error)) from error
         files = [self.data] if isinstance(self.data, str) else list(self.data)
         args = ["--challenger", store.version_uri(self.version)]
         if champion is not None:
             args += ["--champion", store.version_uri(champion.version)]
+        if anchor is not None:
+            args += ["--anchor", store.version_uri(anchor)]
         for file in files:
             args += ["--test-file", file]
         args += ["--output", store.evaluation_uri(self.version)]

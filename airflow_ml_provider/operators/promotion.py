@@ -92,7 +92,8 @@ class ModelGateOperator(_ModelOperator):
             if not isinstance(settings, GateSettings):
                 settings = GateSettings.from_mapping(settings or {})
             evaluation = store.evaluation(self.version)
-            decision = decide(evaluation, settings)
+            uses = store.holdout_uses(evaluation)
+            decision = decide(evaluation, settings, holdout_uses=uses)
             report = store.write_decision(self.version, decision)
             if decision.outcome is not Outcome.PROMOTE:
                 store.refuse(self.version, decision, by=author(context))

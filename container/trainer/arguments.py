@@ -100,9 +100,14 @@ def _evaluate_parser() -> Parser:
         default="",
         help="folder of the version in production; empty or left out if there is none",
     )
+    add("--anchor", default="", help="folder of the version that was last proven better than its anchor")
     add("--test-file", "--test-files", dest="test_files", required=True, **FILES,
         help="held-out rows; local paths or gs://, several and wildcards")  # fmt: skip
     add("--output", required=True, help="evaluation.json, local or gs://")
+    add("--seed", type=integer(0), default=0, help="of the resamples")
+    add("--ranking", type=integer(1), metavar="K",
+        help="also measure each user's order of rows: NDCG, recall and average precision at K")  # fmt: skip
+    add("--relevant-from", type=number(), default=4.0, help="the label from which on a row is relevant")
     add("--batch-size", type=integer(1), default=65536, help="rows that are scored at once")
     add("--verbose-logging", action="store_true", help="TensorFlow's own messages too")
     _add_format(parser)

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         if not arguments.verbose_logging:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         if arguments.command == "evaluate":
-            from trainer.evaluation import evaluate
+            from trainer.evaluation.command import evaluate
 
             evaluate(arguments)
         elif arguments.command == "predict":

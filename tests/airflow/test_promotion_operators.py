@@ -12,6 +12,7 @@ from airflow_ml_provider.jobs import TrainingJob
 from airflow_ml_provider.operators import EvaluateModelOperator, ModelGateOperator, PromoteModelOperator
 from tests.airflow.test_training_operator import TaskInstance
 from tests.conftest import IMAGE
+from tests.evaluations import document, metric
 
 ROOT = "gs://retraining/shop"
 MODEL = {"root": ROOT, "model": "recommender"}
@@ -38,39 +39,16 @@ def add_version(bucket, version):
     bucket.blob(f"{PREFIX}/versions/{version}/manifest.json").upload_from_string(json.dumps(manifest))
 
 
-def evaluation(challenger, rmse, champion=None, champion_rmse=1.0, users=400, per_user=20):
-    """Return what an evaluation job measured: every user alike, so that the interval is narrow."""
-
-    def scored(version, value):
-        uri = f"{ROOT}/models/recommender/versions/{version}/"
-        return {"uri": uri, "metrics": {"rmse": value}, "constant": False, "coverage": 1.0}
-
-    a, b = rmse**2 * per_user, champion_rmse**2 * per_user
-    paired = {
-        "squared_error": {
-            "unit": "user",
-            "units": users,
-            "sums": {"n": users * per_user, "challenger": users * a, "champion": users * b},
-            "products": {
-                "nn": users * per_user**2,
-                "nc": users * per_user * a,
-                "np": users * per_user * b,
-                "cc": users * a * a,
-                "pp": users * b * b,
-                "cp": users * a * b,
-            },
-        }
-    }
-    return {
-        "schema": 1,
-        "rows": users * per_user,
-        "data": {"files": [], "sha256": "0" * 64},
-        "challenger": scored(challenger, rmse),
-        "champion": scored(champion, champion_rmse) if champion else None,
-        "metrics": {"rmse": {"direction": "lower", "loss": "squared_error"}},
-        "paired": paired if champion else None,
-        "created": "2026-11-20T00:00:00+00:00",
-    }
+def evaluation(challenger, rmse, champion=None, champion_rmse=1.0, anchor=None):
+    """Return what an evaluation job measured: every user much alike, so that the interval is narrow."""
+    versions = {"challenger": challenger} | ({"champion": champion} if champion else {})
+    versions |= {"anchor": anchor} if anchor else {}
+    values = [rmse, champion_rmse, champion_rmse][: len(versions)]
+    root = f"{ROOT}/models/recommender/versions"
+    holdout = hashlib.sha256(challenger.encode()).hexdigest()[:32]
+    return document(
+        {"rmse": metric(values, 0.0005)}, versions, rows=8000, units=400, root=root, holdout=holdout
+    )
 
 
 def add_evaluation(bucket, version, *args):

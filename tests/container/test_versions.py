@@ -95,32 +95,22 @@ def test_an_evaluation_holds_the_sums_that_the_gate_needs(task, versions, held_o
     assert (code, errors) == (0, "")
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     user, item, rating = user[:400], item[:400], rating[:400]
-    errors = {}
-    for side, name in (("challenger", "biased"), ("champion", "plain")):
+    metrics, roots = evaluation["metrics"], {}
+    for at, (side, name) in enumerate((("challenger", "biased"), ("champion", "plain"))):
         predictions, known = score(load(versions / name), [f"x{n}" for n in user], [f"x{n}" for n in item])
-        errors[side] = predictions - rating
-        assert evaluation[side]["uri"] == f"{versions / name}/"
-        assert evaluation[side]["metrics"]["rmse"] == pytest.approx(math.sqrt((errors[side] ** 2).mean()))
-        assert evaluation[side]["metrics"]["mae"] == pytest.approx(np.abs(errors[side]).mean())
-        assert evaluation[side]["coverage"] == pytest.approx(known.mean())
-        assert evaluation[side]["constant"] is False
-    totals = [
-        (
-            float((user == u).sum()),
-            *(float((errors[s][user == u] ** 2).sum()) for s in ("challenger", "champion")),
-        )
-        for u in sorted(set(user.tolist()))
-    ]
-    n, a, b = np.array(totals).T
-    part = evaluation["paired"]["squared_error"]
-    assert (evaluation["rows"], part["units"], part["unit"]) == (400, len(n), "user")
-    assert part["sums"] == {
-        "n": 400,
-        "challenger": pytest.approx(a.sum()),
-        "champion": pytest.approx(b.sum()),
-    }
-    expected = {"nn": n @ n, "nc": n @ a, "np": n @ b, "cc": a @ a, "pp": b @ b, "cp": a @ b}
-    assert part["products"] == pytest.approx(expected)
+        errors = predictions - rating
+        assert evaluation["models"][side]["uri"] == f"{versions / name}/"
+        assert metrics["rmse"]["values"][at] == pytest.approx(math.sqrt((errors**2).mean()))
+        assert metrics["mae"]["values"][at] == pytest.approx(np.abs(errors).mean())
+        assert evaluation["models"][side]["coverage"] == pytest.approx(known.mean())
+        assert evaluation["models"][side]["constant"] is False
+        users = np.unique(user)
+        roots[side] = np.array([math.sqrt((errors[user != one] ** 2).mean()) for one in users])
+    assert (evaluation["rows"], evaluation["units"], evaluation["unit"]) == (400, len(users), "user")
+    # Users are left out one by one here, and there in groups of which a few hold two.
+    left_out = roots["challenger"] - roots["champion"]
+    error = math.sqrt((len(users) - 1) / len(users) * ((left_out - left_out.mean()) ** 2).sum())
+    assert metrics["rmse"]["standard_errors"][0][1] == pytest.approx(error, rel=1e-2)
 
 
 def test_without_a_champion_there_is_nothing_to_compare(task, versions, held_out, tmp_path):
@@ -129,7 +119,7 @@ def test_without_a_champion_there_is_nothing_to_compare(task, versions, held_out
         arguments = ["--challenger", versions / "biased", *champion, "--test-file", held_out[0]]
         assert task("evaluate", *arguments, "--output", output)[0] == 0
         evaluation = json.loads(output.read_text())
-        assert evaluation["champion"] is None and evaluation["paired"] is None
+        assert list(evaluation["models"]) == ["challenger"]
 
 
 def test_the_fingerprint_is_of_the_rows_and_not_of_their_order(task, versions, held_out, tmp_path):
@@ -143,7 +133,7 @@ def test_the_fingerprint_is_of_the_rows_and_not_of_their_order(task, versions, h
             tmp_path / "e.json",
         ]
         assert task("evaluate", *arguments)[0] == 0
-        return json.loads((tmp_path / "e.json").read_text())["data"]["sha256"]
+        return json.loads((tmp_path / "e.json").read_text())["holdout"]["hash"]
 
     header, *lines = held_out[0].read_text().splitlines(keepends=True)
     turned, changed = tmp_path / "turned.csv", tmp_path / "changed.csv"
@@ -156,7 +146,7 @@ def test_a_model_that_says_the_same_of_all_is_called_constant(task, versions, tm
     path = write_csv(tmp_path / "strangers.csv", ([1, 2, 3], [1, 2, 3], [3, 4, 5]), prefix="stranger")
     arguments = ["--challenger", versions / "biased", "--test-file", path, "--output", tmp_path / "e.json"]
     assert task("evaluate", *arguments)[0] == 0
-    challenger = json.loads((tmp_path / "e.json").read_text())["challenger"]
+    challenger = json.loads((tmp_path / "e.json").read_text())["models"]["challenger"]
     assert (challenger["constant"], challenger["coverage"]) == (True, 0.0)
 
 

@@ -85,16 +85,26 @@ def trained(bucket: Any, *versions: str) -> None:
         bucket.blob(f"{folder}/manifest.json").upload_from_string(json.dumps(manifest), if_generation_match=0)
 
 
-def decision(challenger: str, champion: str | None, outcome: Outcome = Outcome.PROMOTE) -> Decision:
+def decision(
+    challenger: str,
+    champion: str | None,
+    outcome: Outcome = Outcome.PROMOTE,
+    *,
+    anchor: str | None = None,
+) -> Decision:
     return Decision(
         outcome=outcome,
         kind="comparison" if champion else "bootstrap",
         challenger=challenger,
         champion=champion,
+        anchor=anchor or champion or challenger,
         value=0.9,
         rows=1000,
+        holdout="",
         checks=(Check("comparison", outcome, f"{challenger} against {champion}."),),
         comparison=None,
+        anchor_comparison=None,
+        slices=(),
         settings=GateSettings(),
         fingerprint=f"{challenger}{champion}",
     )
@@ -319,6 +329,40 @@ def test_two_rollbacks_go_two_versions_back(store: ModelStore, bucket: Any) -> N
     assert store.rollback(by="anna", why="still bad").version == "v1"
     with pytest.raises(NoEarlierChampion, match="no champion before v1"):
         store.rollback(by="anna", why="still bad")
+
+
+def test_the_anchor_is_what_the_decision_says_and_stays_through_refusals(
+    store: ModelStore, bucket: Any
+) -> None:
+    trained(bucket, "v1", "v2", "v3")
+    promote(store, "v1")
+    store.promote("v2", decision("v2", "v1", anchor="v1"), by="night")
+    store.refuse("v3", decision("v3", "v2", Outcome.HOLD), by="night")
+
+    champion = store.champion()
+
+    assert champion is not None
+    assert (champion.version, champion.record.anchor) == ("v2", "v1")
+    assert store.history()[-1].anchor == "v1"
+
+
+def test_whoever_overrules_the_gate_sets_the_anchor(store: ModelStore, bucket: Any) -> None:
+    trained(bucket, "v1", "v2")
+    promote(store, "v1")
+
+    forced = store.promote("v2", decision("v2", "v1", Outcome.BLOCK), by="anna", why="known", force=True)
+
+    assert forced.record.anchor == "v2"
+
+
+def test_a_rollback_from_the_anchor_makes_its_target_the_anchor(store: ModelStore, bucket: Any) -> None:
+    trained(bucket, "v1", "v2", "v3")
+    promote(store, "v1")
+    store.promote("v2", decision("v2", "v1", anchor="v2"), by="night")
+    store.promote("v3", decision("v3", "v2", anchor="v2"), by="night")
+
+    assert store.rollback(by="anna", why="bad").record.anchor == "v2"
+    assert store.rollback(by="anna", why="bad too").record.anchor == "v1"
 
 
 def test_rollback_past_a_version_keeps_that_one_out_as_well(store: ModelStore, bucket: Any) -> None:

@@ -29,6 +29,7 @@ from airflow_ml_provider.models.errors import (
 )
 from airflow_ml_provider.models.gate import GateSettings, Outcome, decide
 from airflow_ml_provider.models.store import ModelStore
+from tests.evaluations import document, metric
 
 BUCKET = "models-bucket"
 FOLDER = "shop/models/recommender"
@@ -97,16 +98,9 @@ def trained(bucket: Any, version: str) -> None:
 
 
 def evaluation(challenger: str, *, rmse: float = 1.0) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "rows": 1000,
-        "data": {"files": [], "sha256": "0" * 64},
-        "challenger": {"uri": challenger, "metrics": {"rmse": rmse}, "constant": False, "coverage": 0.9},
-        "champion": None,
-        "metrics": {"rmse": {"direction": "lower", "loss": "squared_error"}},
-        "paired": None,
-        "created": "2026-11-20T03:00:00Z",
-    }
+    root, _, version = challenger.rstrip("/").rpartition("/")
+    metrics = {"rmse": metric([rmse], 0.01, rows=1000)}
+    return document(metrics, {"challenger": version}, root=root, rows=1000, units=400)
 
 
 # --- places
@@ -213,8 +207,9 @@ def test_an_evaluation_of_another_version_is_refused(store: ModelStore, bucket: 
 
 def test_a_champion_from_elsewhere_is_refused(store: ModelStore, bucket: Any) -> None:
     content = evaluation(store.version_uri("v2"))
-    content["champion"] = {**content["challenger"], "uri": "gs://elsewhere/models/recommender/versions/v1/"}
-    content["paired"] = {}
+    content["metrics"] = {"rmse": metric([1.0, 1.0], 0.01, rows=1000)}
+    elsewhere = "gs://elsewhere/models/recommender/versions/v1/"
+    content["models"]["champion"] = {**content["models"]["challenger"], "uri": elsewhere}
     write(bucket, "v2/evaluation.json", content)
 
     with pytest.raises(InvalidDocument, match=r"champion\.uri: .* is not a version of"):

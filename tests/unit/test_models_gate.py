@@ -12,13 +12,13 @@ from airflow_ml_provider.models.decision import Decision
 from airflow_ml_provider.models.errors import InvalidDocument, InvalidSettings
 from airflow_ml_provider.models.evaluation import Evaluation
 from airflow_ml_provider.models.gate import GateSettings, Outcome, decide
-
-ROOT = "gs://bucket/shop/models/recommender/versions"
+from tests.evaluations import ROOT, document, metric, of_users
 
 
 def measured(
     challenger: float = 1.0,
     champion: float | None = 1.0,
+    anchor: float | None = None,
     *,
     users: int = 200,
     noise: float = 0.02,
@@ -29,49 +29,23 @@ def measured(
 ) -> dict[str, Any]:
     """An evaluation in which each model's errors are about as large as asked for."""
     draw = random.Random(seed)
-    rows = [draw.randint(2, 12) for _ in range(users)]
-    losses: dict[str, list[float]] = {"challenger": [], "champion": []}
-    for n in rows:
+    levels = [level for level in (challenger, champion, anchor) if level is not None]
+    sizes = [draw.randint(2, 12) for _ in range(users)]
+    losses: list[list[float]] = [[] for _ in levels]
+    for n in sizes:
         common = sum(draw.uniform(0.5, 1.5) for _ in range(n))
-        for side, level in (("challenger", challenger), ("champion", champion or 1.0)):
+        for sums, level in zip(losses, levels, strict=True):
             value = common * (level**2 if metric == "rmse" else level) * (1 + draw.gauss(0, noise))
-            losses[side].append(-value if negate else value)
-    total = sum(rows)
-    c, p = losses["challenger"], losses["champion"]
-
-    def dot(one: list[Any], other: list[Any]) -> float:
-        return math.fsum(x * y for x, y in zip(one, other, strict=True))
-
-    def scored(side: str, version: str) -> dict[str, Any]:
-        mean = math.fsum(losses[side]) / total
-        value = math.sqrt(mean) if metric == "rmse" else mean
-        return {
-            "uri": f"{ROOT}/{version}/",
-            "metrics": {metric: value},
-            "constant": False,
-            "coverage": 0.97,
-        }
-
-    products = {
-        "nn": dot(rows, rows), "nc": dot(rows, c), "np": dot(rows, p),
-        "cc": dot(c, c), "pp": dot(p, p), "cp": dot(c, p),
-    }  # fmt: skip
-    sums = {"n": total, "challenger": math.fsum(c), "champion": math.fsum(p)}
-    paired = {"loss": {"unit": "user", "units": users, "sums": sums, "products": products}}
-    return {
-        "schema": 1,
-        "rows": total,
-        "data": {"files": [], "sha256": "0" * 64},
-        "challenger": scored("challenger", "v2"),
-        "champion": None if champion is None else scored("champion", "v1"),
-        "metrics": {metric: {"direction": direction, "loss": "loss"}},
-        "paired": None if champion is None else paired,
-        "created": "2026-11-20T03:00:00Z",
-    }
+            sums.append(-value if negate else value)
+    found = of_users(sizes, losses, root=metric == "rmse", direction=direction)
+    versions = dict(
+        zip(("challenger", "champion", "anchor"), ("v3", "v2", "v1")[: len(levels)], strict=False)
+    )
+    return document({metric: found}, versions, rows=sum(sizes), units=users)
 
 
 def read(content: dict[str, Any]) -> Evaluation:
-    return Evaluation.parse(f"{ROOT}/v2/evaluation.json", json.dumps(content))
+    return Evaluation.parse(f"{ROOT}/v3/evaluation.json", json.dumps(content))
 
 
 def decided(content: dict[str, Any], **settings: Any) -> Decision:
@@ -86,7 +60,7 @@ def test_a_better_challenger_is_promoted() -> None:
 
     assert decision.outcome is Outcome.PROMOTE
     assert decision.kind == "comparison"
-    assert (decision.challenger, decision.champion) == ("v2", "v1")
+    assert (decision.challenger, decision.champion) == ("v3", "v2")
     assert "better by" in decision.reasons[0]
 
 
@@ -175,16 +149,22 @@ def test_a_relative_margin_of_a_negative_baseline_is_still_a_tolerance(
 
 def test_a_relative_margin_of_a_perfect_champion_tolerates_nothing() -> None:
     content = measured(1.0)
-    sums = content["paired"]["loss"]
-    sums["sums"]["champion"] = 0.0
-    sums["products"] |= {"np": 0.0, "pp": 0.0, "cp": 0.0}
-    content["champion"]["metrics"]["rmse"] = 0.0
+    content["metrics"]["rmse"] = metric([1.0, 0.0], 0.01)
 
     decision = decided(content)
 
     assert decision.outcome is Outcome.BLOCK
     assert decision.comparison is not None
     assert decision.comparison.margin == 0
+
+
+def test_a_relative_margin_is_as_uncertain_as_the_champion_is() -> None:
+    # The models differ by exactly half the margin in every row, but 1 % of what is not known well.
+    content = measured(1.0)
+    content["metrics"]["rmse"] = metric([1.0 - 0.001, 1.0], 1e-9, own=0.5)
+
+    assert decided(content, margin=0.0).outcome is Outcome.PROMOTE
+    assert decided(content, margin=0.1, alpha=0.001).outcome is Outcome.HOLD
 
 
 def test_an_absolute_margin_is_in_the_metric_s_unit() -> None:
@@ -223,15 +203,7 @@ def test_few_users_are_held_however_many_rows_they_have() -> None:
 
 def test_one_user_who_dominates_the_rows_is_held() -> None:
     content = measured(1.0)
-    content["rows"] += 500_000
-    sums = content["paired"]["loss"]
-    sums["sums"]["n"] += 500_000
-    for name, value in (("challenger", 500_000.0), ("champion", 500_000.0)):
-        sums["sums"][name] += value
-    for name in sums["products"]:
-        sums["products"][name] += 2.5e11
-    for side in ("challenger", "champion"):
-        content[side]["metrics"]["rmse"] = math.sqrt(sums["sums"][side] / content["rows"])
+    content["metrics"]["rmse"]["effective_units"] = 1.02
 
     decision = decided(content)
 
@@ -276,7 +248,8 @@ def test_a_challenger_better_than_the_champion_must_hold_its_floor_too() -> None
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "NaN", "Infinity"])
 def test_a_metric_that_is_no_number_blocks(value: Any, champion: float | None) -> None:
     content = measured(1.0, champion)
-    content["challenger"]["metrics"]["rmse"] = value
+    content["metrics"]["rmse"]["values"][0] = value
+    content["metrics"]["rmse"]["standard_errors"] = None
 
     decision = decided(content)
 
@@ -286,18 +259,19 @@ def test_a_metric_that_is_no_number_blocks(value: Any, champion: float | None) -
     json.dumps(decision.to_mapping(), allow_nan=False)
 
 
-def test_sums_that_are_no_numbers_block_as_well() -> None:
-    content = measured(1.0)
-    content["challenger"]["metrics"]["rmse"] = math.nan
-    content["paired"]["loss"]["sums"]["challenger"] = math.nan
-    content["paired"]["loss"]["products"] |= {"nc": math.nan, "cc": math.nan, "cp": math.nan}
+def test_a_metric_that_nobody_asked_for_may_be_undefined() -> None:
+    content = measured(0.9)
+    content["metrics"]["auc"] = metric([math.nan, math.nan], 0.0, direction="higher") | {
+        "standard_errors": None
+    }
 
-    assert decided(content).outcome is Outcome.BLOCK
+    assert decided(content).outcome is Outcome.PROMOTE
+    assert decided(content, floors={"auc": 0.5}).outcome is Outcome.BLOCK
 
 
 def test_constant_predictions_block() -> None:
     content = measured(0.9)
-    content["challenger"]["constant"] = True
+    content["models"]["challenger"]["constant"] = True
 
     decision = decided(content)
 
@@ -307,14 +281,8 @@ def test_constant_predictions_block() -> None:
 
 def test_zero_rows_block() -> None:
     content = measured(1.0)
-    content["rows"] = 0
-    content["challenger"]["metrics"] = content["champion"]["metrics"] = {"rmse": None}
-    content["paired"]["loss"] = {
-        "unit": "user",
-        "units": 0,
-        "sums": {"n": 0, "challenger": 0.0, "champion": 0.0},
-        "products": dict.fromkeys(("nn", "nc", "np", "cc", "pp", "cp"), 0.0),
-    }
+    content["rows"] = content["units"] = content["metrics"]["rmse"]["rows"] = 0
+    content["metrics"]["rmse"] |= {"values": [None, None], "standard_errors": None}
 
     decision = decided(content)
 
@@ -324,7 +292,7 @@ def test_zero_rows_block() -> None:
 
 def test_zero_rows_block_the_first_version_as_well() -> None:
     content = measured(1.0, None)
-    content["rows"] = 0
+    content["rows"] = content["metrics"]["rmse"]["rows"] = 0
 
     assert decided(content).outcome is Outcome.BLOCK
 
@@ -338,7 +306,7 @@ def test_few_rows_are_held() -> None:
 
 def test_low_coverage_blocks() -> None:
     content = measured(1.0)
-    content["challenger"]["coverage"] = 0.3
+    content["models"]["challenger"]["coverage"] = 0.3
 
     assert decided(content).outcome is Outcome.BLOCK
     assert decided(content, minimum_coverage=0.2).outcome is Outcome.PROMOTE
@@ -355,19 +323,9 @@ def test_a_metric_that_the_evaluation_lacks_blocks(settings: dict[str, Any], cha
     assert "does not say ndcg" in decision.reasons[0]
 
 
-def test_a_metric_without_sums_can_t_be_compared() -> None:
-    content = measured(0.9)
-    content["metrics"]["rmse"]["loss"] = None
-
-    decision = decided(content)
-
-    assert decision.outcome is Outcome.BLOCK
-    assert "uncertainty is unknown" in decision.reasons[0]
-
-
 def test_a_champion_that_can_t_score_the_rows_is_not_replaced_unseen() -> None:
     content = measured(0.9)
-    content["champion"]["metrics"]["rmse"] = math.nan
+    content["metrics"]["rmse"] |= {"values": [0.9, math.nan], "standard_errors": None}
 
     decision = decided(content)
 
@@ -377,7 +335,7 @@ def test_a_champion_that_can_t_score_the_rows_is_not_replaced_unseen() -> None:
 
 def test_blocks_come_before_holds_in_the_reasons() -> None:
     content = measured(1.0)
-    content["challenger"]["coverage"] = 0.1
+    content["models"]["challenger"]["coverage"] = 0.1
 
     decision = decided(content, minimum_rows=100_000)
 
@@ -477,35 +435,37 @@ def broken(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("schema", 2),
+        ("schema", 1),
         ("schema", ...),
         ("schema", True),
         ("rows", -1),
         ("rows", 1.5),
         ("rows", ...),
-        ("champion", ...),
-        ("paired", None),
-        ("paired", ...),
-        ("paired.loss.units", 0),
-        ("paired.loss.units", 10**9),
-        ("paired.loss.sums.n", 7),
-        ("paired.loss.sums.champion", ...),
-        ("paired.loss.products.nn", 1.0),
-        ("paired.loss.products.cc", -1.0),
-        ("paired.loss.products.cc", 1e-3),
-        ("paired.loss.products.cp", 1e12),
-        ("paired.loss.products.np", ...),
-        ("challenger.uri", "/local/v2"),
-        ("challenger.metrics.rmse", 3.0),
-        ("challenger.metrics.rmse", "high"),
-        ("champion.metrics.rmse", 3.0),
-        ("challenger.constant", 0),
-        ("challenger.coverage", 1.2),
-        ("challenger.coverage", None),
+        ("unit", ...),
+        ("units", -1),
+        ("models", {}),
+        ("models.challenger", ...),
+        ("models.challenger.uri", "/local/v2"),
+        ("models.challenger.constant", 0),
+        ("models.challenger.coverage", 1.2),
+        ("models.challenger.coverage", None),
+        ("models.challenger.serving", ...),
+        ("models.challenger.serving", {"loads": True}),
+        ("metrics", {}),
         ("metrics.rmse.direction", "down"),
-        ("metrics.rmse.loss", ...),
-        ("metrics.rmse.statistic", "median"),
-        ("data.sha256", ...),
+        ("metrics.rmse.values", [1.0]),
+        ("metrics.rmse.values", [1.0, "high"]),
+        ("metrics.rmse.standard_errors", ...),
+        ("metrics.rmse.standard_errors", [[0.1, 0.1]]),
+        ("metrics.rmse.standard_errors", [[0.1, -0.1], [-0.1, 0.1]]),
+        ("metrics.rmse.standard_errors", [[0.1, math.nan], [math.nan, 0.1]]),
+        ("metrics.rmse.standard_errors", [[0.1, 0.1], [0.05, 0.1]]),
+        ("metrics.rmse.standard_errors", [[0.1, 0.3], [0.3, 0.1]]),
+        ("metrics.rmse.degrees", [[1.0], [1.0]]),
+        ("slices", ...),
+        ("metrics.rmse.rows", 10**9),
+        ("holdout", ...),
+        ("holdout.hash", ...),
         ("created", "yesterday"),
         ("created", "2026-11-20T03:00:00"),
     ],
@@ -514,29 +474,28 @@ def test_a_field_that_is_wrong_is_refused_with_file_and_field(field: str, value:
     with pytest.raises(InvalidDocument) as refused:
         read(broken(field, value))
 
-    assert str(refused.value).startswith(f"{ROOT}/v2/evaluation.json: ")
+    assert str(refused.value).startswith(f"{ROOT}/v3/evaluation.json: ")
     assert refused.value.field.split(".")[0] == field.split(".")[0]
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{", b"\xff\xfe", b'{"schema": 1, "schema": 1}', b"[" * 100_000]
+    "raw", [b"", b"[]", b"{", b"\xff\xfe", b'{"schema": 2, "schema": 2}', b"[" * 100_000]
 )
 def test_a_file_that_is_no_json_object_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidDocument, match=r"gs://b/e\.json"):
         Evaluation.parse("gs://b/e.json", raw)
 
 
-def test_swapped_sums_of_the_two_models_are_noticed() -> None:
-    content = measured(1.2)
-    sums = content["paired"]["loss"]["sums"]
-    sums["challenger"], sums["champion"] = sums["champion"], sums["challenger"]
+def test_a_slice_with_more_rows_than_there_are_is_refused() -> None:
+    content = measured(1.0)
+    content["slices"] = [{"column": "country", "value": "DE", "rows": 10**9, "units": 1, "metrics": {}}]
 
-    with pytest.raises(InvalidDocument):
+    with pytest.raises(InvalidDocument, match=r"slices\[0\]\.rows: is 1000000000"):
         read(content)
 
 
 def test_fields_that_this_version_does_not_know_are_left_alone() -> None:
     content = measured(0.9)
-    content["slices"] = {"country": {}}
+    content["weather"] = {"country": {}}
 
     assert decided(content).outcome is Outcome.PROMOTE

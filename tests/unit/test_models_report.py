@@ -12,6 +12,7 @@ from airflow_ml_provider.models.gate import GateSettings, decide
 from airflow_ml_provider.models.manifest import Manifest
 from airflow_ml_provider.models.record import Record
 from airflow_ml_provider.models.report import render
+from tests.evaluations import document, of_users
 
 VOID = {"meta"}
 
@@ -50,33 +51,12 @@ def evaluation(ratio: float = 1.0, *, champion: bool = True, word: str = "v2") -
     a = [(1 + user / users) * ratio * (1 + 0.01 * (user % 3)) for user in range(users)]
     b = [1 + user / users for user in range(users)]
 
-    def side(losses: list[float], version: str) -> dict[str, Any]:
-        mean = sum(losses) / (2 * users)
-        return {
-            "uri": f"gs://b/models/m/versions/{version}/",
-            "metrics": {"error": mean},
-            "constant": False,
-            "coverage": 0.9,
-        }
-
-    def dot(one: list[float], other: list[float]) -> float:
-        return sum(x * y for x, y in zip(one, other, strict=True))
-
-    n = [2.0] * users
-    products = {"nn": dot(n, n), "nc": dot(n, a), "np": dot(n, b)}
-    products |= {"cc": dot(a, a), "pp": dot(b, b), "cp": dot(a, b)}
-    sums = {"n": 2 * users, "challenger": sum(a), "champion": sum(b)}
-    paired = {"loss": {"unit": "user", "units": users, "sums": sums, "products": products}}
-    content = {
-        "schema": 1,
-        "rows": 2 * users,
-        "data": {"files": [], "sha256": "c0ffee"},
-        "challenger": side(a, word),
-        "champion": side(b, "v1") if champion else None,
-        "metrics": {"error": {"direction": "lower", "loss": "loss"}},
-        "paired": paired if champion else None,
-        "created": "2026-11-20T03:00:00Z",
-    }
+    found = of_users([2] * users, [a, b] if champion else [a], root=False)
+    versions = {"challenger": word, "champion": "v1"} if champion else {"challenger": word}
+    content = document(
+        {"error": found}, versions, rows=2 * users, units=users, root="gs://b/models/m/versions",
+        holdout="c0ffee",
+    )  # fmt: skip
     return Evaluation.parse("gs://b/models/m/versions/v2/evaluation.json", json.dumps(content))
 
 
@@ -147,7 +127,7 @@ def test_the_report_says_the_verdict_its_reasons_and_every_check(
         "against v1",
         "90,570 rows, 943 users",
         "1,234,567 bytes",
-        "sha256:c0ffee",
+        "c0ffee",
     ):
         assert text in page.text
     assert page.open == []
