@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.errors import InputError
+from trainer.tables import Column, Places
 
 DATA_TYPES = ("user_ratings", "ratings", "web_views")
 _DELIMITERS = ("\t", ",", ";", "|")
@@ -41,81 +42,92 @@ class Format:
     headers: bool = False
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Where user, item and rating are in one file.
-
-    :param data_type: one of :data:`DATA_TYPES`.
-    :param delimiter: between the values.
-    :param header: whether the first line is a header.
-    :param count: how many columns there are.
-    :param user: column of the user, counted from 0.
-    :param item: column of the item.
-    :param rating: column of the rating.
-    """
-
-    data_type: str
-    delimiter: str
-    header: bool
-    count: int
-    user: int
-    item: int
-    rating: int
-
-    @property
-    def names(self) -> tuple[str, str, str]:
-        """What messages call user, item and rating."""
-        user, item, rating = _NAMES.get(self.data_type, _NAMES["user_ratings"])
-        return user[0], item[0], rating[0]
+# Beyond this, squares of float32 numbers overflow.
+_LARGEST = 1e15
 
 
-def find_columns(uri: str, first_line: str, form: Format) -> Columns:
-    """Find the columns from a file's first line.
+class RatingsLayout:
+    """Finds user, item and rating in files.
 
-    :param uri: the file, for messages.
-    :param first_line: without its end.
     :param form: what the arguments say.
-    :raises InputError: the columns are not there; the message lists what was expected and found.
     """
-    delimiter = form.delimiter or max(_DELIMITERS, key=first_line.count)
-    values = next(csv.reader([first_line], delimiter=delimiter), [])
-    named = _by_name(values, form.data_type, delimiter)
-    if named:
-        return named
-    if form.data_type in ("user_ratings", "web_views"):
-        names = _NAMES[form.data_type]
-        present = {_plain(value) for value in values}
-        missing = [role[0] for role in names if not present & {_plain(name) for name in role}]
-        expected = f"{', '.join(role[0] for role in names)} separated by {delimiter!r}"
+
+    columns = (Column("user", "id"), Column("item", "id"), Column("rating", "number", largest=_LARGEST))
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+        self.data_types: set[str] = set()
+
+    def in_line(self, uri: str, first_line: str) -> Places:
+        """Find the columns from a CSV file's first line.
+
+        :param uri: the file, for messages.
+        :param first_line: without its end.
+        :raises InputError: the columns are not there; the message lists what was expected and found.
+        """
+        delimiter = self._form.delimiter or max(_DELIMITERS, key=first_line.count)
+        values = next(csv.reader([first_line], delimiter=delimiter), [])
+        return self._found(uri, values, first_line, delimiter) or self._by_order(uri, values, delimiter)
+
+    def in_names(self, uri: str, names: Sequence[str]) -> Places:
+        """Find the columns in a file that names them.
+
+        :param uri: the file, for messages.
+        :param names: of all its columns.
+        :raises InputError: the columns are not there; the message lists what was expected and found.
+        """
+        shown = ", ".join(names)
+        places = self._found(uri, names, shown, ",")
+        if places is None:
+            raise InputError(f"{uri}: columns userId, itemId, rating are missing: found {shown[:200]!r}")
+        return places
+
+    def _found(self, uri: str, names: Sequence[str], shown: str, delimiter: str) -> Places | None:
+        """Find the columns by their names; None where names are not asked for and not there."""
+        data_type = self._form.data_type
+        found = _by_name(names, data_type)
+        if found:
+            kind, at = found
+            self.data_types.add(data_type or kind)
+            return Places(at, _names(kind), len(names), delimiter, True)
+        if data_type not in _NAMES:
+            return None
+        roles = _NAMES[data_type]
+        present = {_plain(value) for value in names}
+        missing = [role[0] for role in roles if not present & {_plain(name) for name in role}]
         if not missing:
-            raise InputError(f"{uri}:1: the header lists a column twice: {first_line[:200]!r}")
+            raise InputError(f"{uri}:1: the header lists a column twice: {shown[:200]!r}")
+        expected = f"{', '.join(role[0] for role in roles)} separated by {delimiter!r}"
         raise InputError(
             f"{uri}:1: column {' and '.join(missing)} is missing: expected a header with {expected}, "
-            f"found {first_line[:200]!r}"
+            f"found {shown[:200]!r}"
         )
-    if len(values) < 3:
-        raise InputError(
-            f"{uri}:1: expected user, item and rating separated by {delimiter!r} (see --delimiter), or a "
-            f"header with userId, itemId, rating; found {first_line[:200]!r}"
-        )
-    return Columns("ratings", delimiter, form.headers, len(values), 0, 1, 2)
+
+    def _by_order(self, uri: str, values: Sequence[str], delimiter: str) -> Places:
+        if len(values) < 3:
+            raise InputError(
+                f"{uri}:1: expected user, item and rating separated by {delimiter!r} (see --delimiter), or a "
+                f"header with userId, itemId, rating; found {delimiter.join(values)[:200]!r}"
+            )
+        self.data_types.add("ratings")
+        return Places((0, 1, 2), _names("user_ratings"), len(values), delimiter, self._form.headers)
 
 
-def _by_name(values: Sequence[str], data_type: str | None, delimiter: str) -> Columns | None:
+def _names(data_type: str) -> tuple[str, ...]:
+    return tuple(role[0] for role in _NAMES[data_type])
+
+
+def _by_name(values: Sequence[str], data_type: str | None) -> tuple[str, tuple[int, ...]] | None:
     plain = [_plain(value) for value in values]
-    if len(set(plain)) < len(plain):
-        return None
-    if data_type is None:
-        kinds: tuple[str, ...] = ("user_ratings", "web_views")
-    else:
-        kinds = (data_type if data_type in _NAMES else "user_ratings",)
+    kinds = (data_type,) if data_type in _NAMES else tuple(_NAMES) if data_type is None else ("user_ratings",)
     for kind in kinds:
-        found = []
+        at = []
         for role in _NAMES[kind]:
-            found.append(next((plain.index(_plain(n)) for n in role if _plain(n) in plain), None))
-        user, item, rating = found
-        if user is not None and item is not None and rating is not None:
-            return Columns(data_type or kind, delimiter, True, len(values), user, item, rating)
+            present = [_plain(name) for name in role if _plain(name) in plain]
+            if present and plain.count(present[0]) == 1:
+                at.append(plain.index(present[0]))
+        if len(at) == len(_NAMES[kind]):
+            return kind, tuple(at)
     return None
 
 

@@ -6,13 +6,18 @@ TensorFlow's own ``gs://`` support has Google's host built in. The client librar
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
+import itertools
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 _WILDCARD = re.compile(r"[*?]")
+_LIST = "dataset.json"
+# Objects that are downloaded at the same time, and how many may wait on the disk.
+_DOWNLOADS = 4
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,19 @@ def join(folder: str, *names: str) -> str:
 def find(patterns: list[str]) -> list[File]:
     """Return the files that paths and wildcards mean, each once, ordered by name.
 
-    :param patterns: local paths or ``gs://`` URIs. ``*`` and ``?`` stop at a slash, ``**`` does not.
-    :raises InputError: a path or pattern means no file, or its bucket does not exist.
+    :param patterns: local paths or ``gs://`` URIs. ``*`` and ``?`` stop at a slash, ``**`` does not. A path
+        that ends in ``dataset.json`` means the files that it lists: ``{"files": [{"uri": …, "size": …,
+        "generation": …, "crc32c": …}]}``, where all but ``uri`` may be missing, and ``uri`` may be relative
+        to the list's folder.
+    :raises InputError: a path or pattern means no file, its bucket does not exist, or a listed file is not
+        the one that was listed.
     """
     found: dict[str, File] = {}
     for pattern in patterns:
-        matches = _find_objects(pattern) if is_gcs(pattern) else _find_local(pattern)
+        if pattern.rpartition("/")[2] == _LIST:
+            matches = _find_listed(pattern)
+        else:
+            matches = _find(pattern)
         if not matches:
             raise InputError(
                 f"{pattern}: no such file" + (" (nothing matches)" if _is_pattern(pattern) else "")
@@ -79,21 +94,48 @@ def local_copy(file: File) -> Iterator[Path]:
 
     :raises InputError: the object is gone or was replaced meanwhile.
     """
-    if not is_gcs(file.uri):
-        yield Path(file.uri)
-        return
+    with contextlib.closing(local_copies([file])) as copies:
+        yield next(copies)
+
+
+def local_copies(files: Iterable[File]) -> Generator[Path, None, None]:
+    """Give one file's content after the other as a local path, which is valid until the next is given.
+
+    Objects in Cloud Storage are downloaded a few at a time, ahead of their use.
+
+    :param files: in the generations that were found.
+    :raises InputError: an object is gone or was replaced meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(_DOWNLOADS) as pool:
+        waiting: deque[Path | Future[Path]] = deque()
+        numbered = enumerate(files)
+        while True:
+            for number, file in itertools.islice(numbered, _DOWNLOADS - len(waiting)):
+                waiting.append(
+                    pool.submit(_download, file, Path(folder) / str(number))
+                    if is_gcs(file.uri)
+                    else Path(file.uri)
+                )
+            if not waiting:
+                return
+            first = waiting.popleft()
+            path = first if isinstance(first, Path) else first.result()
+            yield path
+            if path is not first:
+                path.unlink()
+
+
+def _download(file: File, path: Path) -> Path:
     from google.api_core.exceptions import NotFound
 
     bucket, name = split(file.uri)
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        path = Path(folder) / "object"
-        blob = _client().bucket(bucket).blob(name, generation=int(file.generation or 0) or None)
-        try:
-            # As it is stored: decompressing is the reader's business, and the checksum is of these bytes.
-            blob.download_to_filename(str(path), raw_download=True)
-        except NotFound as error:
-            raise InputError(f"{file.uri}: generation {file.generation} is gone; start again") from error
-        yield path
+    blob = _client().bucket(bucket).blob(name, generation=int(file.generation or 0) or None)
+    try:
+        # As it is stored: decompressing is the reader's business, and the checksum is of these bytes.
+        blob.download_to_filename(str(path), raw_download=True)
+    except NotFound as error:
+        raise InputError(f"{file.uri}: generation {file.generation} is gone; start again") from error
+    return path
 
 
 def read(path: str) -> bytes | None:
@@ -188,6 +230,42 @@ def _client() -> storage.Client:
 
 def _is_pattern(path: str) -> bool:
     return bool(_WILDCARD.search(path))
+
+
+def _find(pattern: str) -> list[File]:
+    return _find_objects(pattern) if is_gcs(pattern) else _find_local(pattern)
+
+
+def _find_listed(path: str) -> list[File]:
+    content = read(path)
+    if content is None:
+        return []
+    try:
+        entries = [(str(entry["uri"]), dict(entry)) for entry in json.loads(content)["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no list of files: {error!r}") from error
+    if not entries:
+        raise InputError(f"{path}: lists no files")
+    folder = path[: -len(_LIST)]
+    listed, problems = [], []
+    for uri, entry in entries:
+        full = uri if is_gcs(uri) or uri.startswith("/") else folder + uri
+        matches = [] if _is_pattern(full) else _find(full)
+        actual = matches[0].resource() if matches else {}
+        changed = [
+            f"{name} {actual[name]} instead of {entry[name]}"
+            for name in ("size", "generation", "crc32c")
+            if actual.get(name) is not None and entry.get(name) not in (None, actual[name], str(actual[name]))
+        ]
+        if not matches:
+            problems.append(f"{full}: no such file")
+        elif changed:
+            problems.append(f"{full}: has {', '.join(changed)}")
+        listed += matches
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(f"{path}: what it lists is not there: {'; '.join(problems[:5])}{more}")
+    return listed
 
 
 def _find_local(pattern: str) -> list[File]:

@@ -163,8 +163,8 @@ def test_a_missing_file_and_a_pattern_without_match_are_refused(tmp_path):
 def test_parquet_names_the_column_and_row_that_is_wrong(tmp_path):
     path = tmp_path / "ratings.parquet"
     pq.write_table(pa.table({"userId": [1, None], "itemId": [1, 2], "rating": [1.0, 2.0]}), path)
-    assert "FILE: row 2: userId None is not an id" in refused(path)
+    assert "FILE: row 2: userId is empty" in refused(path)
     pq.write_table(pa.table({"userId": [1, 2], "itemId": [1, 2], "rating": [1.0, float("nan")]}), path)
-    assert "FILE: row 2: rating nan is not a finite number" in refused(path)
+    assert "FILE: row 2: rating 'nan' is not a finite number" in refused(path)
     pq.write_table(pa.table({"userId": [1], "itemId": [1], "rating": ["x"]}), path)
     assert "FILE: column rating is string; expected numbers" in refused(path)
