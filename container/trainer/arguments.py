@@ -104,6 +104,8 @@ def _evaluate_parser() -> Parser:
     add("--test-file", "--test-files", dest="test_files", required=True, **FILES,
         help="held-out rows; local paths or gs://, several and wildcards")  # fmt: skip
     add("--output", required=True, help="evaluation.json, local or gs://")
+    add("--slice", action="append", default=[], dest="slices", metavar="COLUMN",
+        help="a column whose values are also looked at one by one; several times for several")  # fmt: skip
     add("--seed", type=integer(0), default=0, help="of the resamples")
     add("--ranking", type=integer(1), metavar="K",
         help="also measure each user's order of rows: NDCG, recall and average precision at K")  # fmt: skip

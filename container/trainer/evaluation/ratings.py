@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import gzip
+import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
-from trainer.columns import Columns, Format, find_columns
+from trainer.columns import Format, RatingsLayout
 from trainer.errors import InputError
 from trainer.evaluation.models import Batch, Predictions
-from trainer.files import File, local_copy
+from trainer.files import File
 from trainer.framework import load_tensorflow
 from trainer.ratings import Ratings, read_ratings
+from trainer.reading import read_batches
+from trainer.tables import Column, Places
 
 _NAMES = ["user", "item", "rating"]
-_IDS = pa.dictionary(pa.int32(), pa.string())
-_LARGEST = 1e15
-_BLOCK = 1 << 23
-
-
-class _Unclean(Exception):
-    """Rows that only the thorough reader can make sense of, or refuse by their line."""
 
 
 def task(manifest: Mapping[str, Any]) -> str:
@@ -74,8 +67,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Read ratings piece by piece.
 
-    :param found: CSV, plain or gzip, or Parquet.
-    :param arguments: of the command line: ``form`` and ``batch_size``.
+    :param found: CSV, NDJSON or Parquet, plain or gzip.
+    :param arguments: of the command line: ``form``, ``slices`` and ``batch_size``.
     :param manifest: the challenger's; what the form leaves open is as its training rows were.
     :raises InputError: something can't be read; names file and line.
     """
@@ -84,106 +77,41 @@ def batches(
     data_type = form.data_type or ("web_views" if trained.get("data_type") == "web_views" else None)
     form = Format(data_type, form.delimiter, form.headers)
     if data_type == "web_views":
+        if arguments.slices:
+            raise InputError("--slice: page views are added up, and have no other columns then")
         # A user's views of a page are added up, wherever they stand.
         yield from _of_ratings(read_ratings(found, form).merged(), arguments.batch_size)
         return
-    for file in found:
-        done = 0
-        try:
-            for table in _tables(file, form, arguments.batch_size):
-                done += len(table)
-                yield _batch(table)
-        except (_Unclean, pa.ArrowInvalid, OSError, EOFError, gzip.zlib.error):
-            # It refuses them, or finds them to be fine; then only the rest of the rows is new.
-            rest = read_ratings([file], form)
-            yield from _of_ratings(rest.take(np.arange(done, len(rest))), arguments.batch_size)
+    layout = _SlicedLayout(RatingsLayout(form), arguments.slices)
+    for batch in read_batches(found, layout):
+        for start in range(0, batch.num_rows, arguments.batch_size):
+            table = pa.Table.from_batches([batch.slice(start, arguments.batch_size)])
+            yield _batch(table, arguments.slices)
 
 
-def _tables(file: File, form: Format, size: int) -> Iterator[pa.Table]:
-    with local_copy(file) as path:
-        with path.open("rb") as raw:
-            magic = raw.read(4)
-        if not file.size:
-            raise _Unclean
-        if magic == b"PAR1":
-            source: Iterator[Any] = _parquet(file.uri, path, form, size)
-        else:
-            source = _csv(file.uri, path, magic, form)
-        for batch in source:
-            table = pa.Table.from_batches([batch]).rename_columns(_NAMES)
-            yield from _pieces(_clean(table), size)
+class _SlicedLayout:
+    """The columns of ratings, and those whose values are looked at one by one."""
 
+    def __init__(self, ratings: RatingsLayout, slices: Sequence[str]) -> None:
+        self._ratings, self._slices = ratings, slices
+        self.columns = (*ratings.columns, *(Column(name, "id", optional=True) for name in slices))
 
-def _parquet(uri: str, path: Path, form: Format, size: int) -> Iterator[pa.RecordBatch]:
-    file = pa_parquet.ParquetFile(path)
-    names = file.schema_arrow.names
-    columns = find_columns(uri, ",".join(names), Format(form.data_type, ","))
-    wanted = _wanted(columns, names)
-    for batch in file.iter_batches(size, columns=wanted):
-        yield batch.select(wanted)
+    def in_line(self, uri: str, first_line: str) -> Places:
+        """Find the columns from a CSV file's first line."""
+        places = self._ratings.in_line(uri, first_line)
+        return self._with_slices(uri, places, next(csv.reader([first_line], delimiter=places.delimiter), []))
 
+    def in_names(self, uri: str, names: Sequence[str]) -> Places:
+        """Find the columns in a file that names them."""
+        return self._with_slices(uri, self._ratings.in_names(uri, names), names)
 
-def _csv(uri: str, path: Path, magic: bytes, form: Format) -> Iterator[pa.RecordBatch]:
-    def opened() -> Any:
-        return gzip.open(path, "rb") if magic[:2] == b"\x1f\x8b" else path.open("rb")
-
-    with opened() as lines:
-        first = lines.readline(1 << 20)
-    try:
-        columns = find_columns(uri, first.decode("utf-8-sig").rstrip("\r\n"), form)
-    except UnicodeDecodeError:
-        raise _Unclean from None
-    names = [str(at) for at in range(columns.count)]
-    wanted = _wanted(columns, names)
-    types = {wanted[0]: _IDS, wanted[1]: _IDS, wanted[2]: pa.float64()}
-    with opened() as lines:
-        try:
-            reader = pa_csv.open_csv(
-                lines,
-                read_options=pa_csv.ReadOptions(
-                    column_names=names, skip_rows=int(columns.header), block_size=_BLOCK
-                ),
-                parse_options=pa_csv.ParseOptions(delimiter=columns.delimiter),
-                convert_options=pa_csv.ConvertOptions(
-                    include_columns=wanted, column_types=types, null_values=[], strings_can_be_null=False
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
-                return
-            raise
-        yield from reader
-
-
-def _wanted(columns: Columns, names: Sequence[str]) -> list[str]:
-    return [names[at] for at in (columns.user, columns.item, columns.rating)]
-
-
-def _clean(table: pa.Table) -> pa.Table:
-    columns = [_ids(table["user"]), _ids(table["item"])]
-    kind = table["rating"].type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise _Unclean
-    rating = table["rating"].cast(pa.float64())
-    with np.errstate(invalid="ignore"):
-        if rating.null_count or not (np.abs(rating.to_numpy()) <= _LARGEST).all():
-            raise _Unclean
-    return pa.table([*columns, rating], names=_NAMES)
-
-
-def _ids(column: pa.ChunkedArray) -> pa.Array:
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if column.null_count or not (
-        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    ):
-        raise _Unclean
-    ids = column.combine_chunks()
-    if not pa.types.is_dictionary(ids.type):
-        ids = ids.cast(pa.string()).dictionary_encode()
-    texts = pc.utf8_trim_whitespace(ids.dictionary.cast(pa.string()))
-    if pc.any(pc.or_(pc.equal(texts, ""), pc.match_substring_regex(texts, r"[\r\n]"))).as_py():
-        raise _Unclean
-    return pa.DictionaryArray.from_arrays(ids.indices, texts)
+    def _with_slices(self, uri: str, places: Places, names: Sequence[str]) -> Places:
+        names = [name.strip() for name in names]
+        missing = [name for name in self._slices if name not in names]
+        if missing:
+            raise InputError(f"{uri}: --slice: no column {' and '.join(missing)}; found {', '.join(names)}")
+        at = (*places.at, *(names.index(name) for name in self._slices))
+        return replace(places, at=at, shown=(*places.shown, *self._slices))
 
 
 def _of_ratings(ratings: Ratings, size: int) -> Iterator[Batch]:
@@ -192,13 +120,14 @@ def _of_ratings(ratings: Ratings, size: int) -> Iterator[Batch]:
         user = pa.DictionaryArray.from_arrays(pa.array(ratings.user[part]), ratings.users)
         item = pa.DictionaryArray.from_arrays(pa.array(ratings.item[part]), ratings.items)
         rating = pa.array(ratings.rating[part], pa.float64())
-        yield _batch(pa.table([user, item, rating], names=_NAMES))
+        yield _batch(pa.table([user, item, rating], names=_NAMES), ())
 
 
-def _pieces(table: pa.Table, size: int) -> Iterator[pa.Table]:
-    for start in range(0, len(table), size):
-        yield table.slice(start, size)
-
-
-def _batch(table: pa.Table) -> Batch:
-    return Batch(table, unit=table["user"], label=table["rating"].to_numpy(), item=table["item"])
+def _batch(table: pa.Table, slices: Sequence[str]) -> Batch:
+    return Batch(
+        table,
+        unit=table["user"],
+        label=table["rating"].to_numpy(),
+        slices={name: table[name] for name in slices},
+        item=table["item"],
+    )
