@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_ml_provider.models.errors import (
@@ -139,6 +140,33 @@ class Bucket:
                 timeout=_TIMEOUT,
             )
             return {blob.name: int(blob.size or 0) for blob in blobs}
+
+    def folders(self, place: Place) -> list[str]:
+        """Return the names of the folders directly in a place, in order."""
+        prefix = f"{place.path}/"
+        with _explained(f"list {place}/", place):
+            blobs = self._client.list_blobs(self._bucket, prefix=prefix, delimiter="/", timeout=_TIMEOUT)
+            # The folders come with the pages.
+            for page in blobs.pages:
+                del page
+            return sorted(name.removeprefix(prefix).rstrip("/") for name in blobs.prefixes)
+
+    def written(self, prefix: Place) -> dict[str, datetime]:
+        """Return the objects whose name begins with a place's path, by name, with when they were written."""
+        with _explained(f"list {prefix}*", prefix):
+            blobs = self._client.list_blobs(self._bucket, prefix=prefix.path, timeout=_TIMEOUT)
+            return {blob.name: blob.updated for blob in blobs}
+
+    def delete(self, place: Place) -> None:
+        """Remove an object; one that is not there is fine."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            with _explained(f"delete {place}", place, NotFound):
+                self._bucket.blob(place.path).delete(timeout=_TIMEOUT)
+        except NotFound:
+            # A deletion whose answer was lost is repeated by the client.
+            return
 
     def chunks(self, place: Place) -> Iterator[bytes]:
         """Yield a large object's content, a few MiB at a time and all of one generation.

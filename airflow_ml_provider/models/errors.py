@@ -83,3 +83,11 @@ class ChampionChanged(ModelStoreError):
     def __init__(self, message: str, champion: str | None) -> None:
         super().__init__(message)
         self.champion = champion
+
+
+class OlderData(ModelStoreError):
+    """The version was trained on older data than the champion: a backfill must not overtake it."""
+
+
+class VersionPruned(InvalidInput):
+    """The version was removed, or is being removed, to save space."""

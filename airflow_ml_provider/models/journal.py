@@ -47,6 +47,16 @@ class Pointer:
         """The version that challengers are also held against."""
         return self.record.anchor if self.record else None
 
+    @property
+    def pruned(self) -> tuple[str, ...]:
+        """Versions that are being removed, or were."""
+        return self.record.pruned if self.record else ()
+
+    @property
+    def data_until(self) -> str | None:
+        """The end of the data that the champion was trained on."""
+        return self.record.data_until if self.record else None
+
 
 # Given how things stand, returns the act's record, or None if the act has been done already.
 Act = Callable[[Pointer], "Record | None"]
@@ -110,7 +120,7 @@ class Journal:
                 last = pointer.record.number
                 self._keep(pointer.record, pointer.content)
             draft = replace(draft, number=self._last_number(last) + 1)
-            if draft.champion is not None and draft.act != "refused":
+            if draft.champion is not None and draft.act in ("promoted", "rolled_back"):
                 draft = replace(draft, champion_since=draft.number)
             content = draft.to_json()
             try:

@@ -19,6 +19,7 @@ _BY_LIMIT = 160
 _WHY_LIMIT = 500
 EARLIER_LIMIT = 8
 BLOCKED_LIMIT = 10
+PRUNED_LIMIT = 4
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Record:
     """What was done, and how things stand after it.
 
     :param number: from 1 on, in the order in which it happened.
-    :param act: ``promoted``, ``refused`` or ``rolled_back``.
+    :param act: ``promoted``, ``refused``, ``rolled_back`` or ``pruned``.
     :param model: the model's name.
-    :param version: what was promoted, refused or rolled back to.
+    :param version: what was promoted, refused or rolled back to; the champion where versions were pruned.
     :param champion: the version in production after the act, or None.
     :param champion_since: the number of the record that put it there, or None.
     :param previous: the version in production before the act, or None.
@@ -42,6 +43,8 @@ class Record:
     :param blocked: versions that were rolled back from, the latest first.
     :param anchor: after the act, the version that challengers are also held against, so that many small
         steps down don't add up; None before the first promotion.
+    :param pruned: versions whose removal was begun last; nothing returns to them.
+    :param data_until: the end of the data that the champion was trained on, RFC 3339, or None if unknown.
     :param nonce: drawn for this record alone, so that its writer recognises it.
     """
 
@@ -59,6 +62,8 @@ class Record:
     evidence: Mapping[str, Any] | None
     earlier: tuple[str, ...]
     blocked: tuple[str, ...]
+    pruned: tuple[str, ...]
+    data_until: str | None
     nonce: str
     anchor: str | None = None
 
@@ -78,7 +83,7 @@ class Record:
             raise document.refuse("champion_since", "must be null exactly if champion is null")
         return cls(
             number=document.integer("number", minimum=1),
-            act=document.choice("act", "promoted", "refused", "rolled_back"),
+            act=document.choice("act", "promoted", "refused", "rolled_back", "pruned"),
             model=document.text("model"),
             version=document.text("version"),
             champion=champion,
@@ -91,6 +96,8 @@ class Record:
             evidence=None if document.is_null("evidence") else dict(document.child("evidence").items()),
             earlier=document.texts("earlier"),
             blocked=document.texts("blocked"),
+            pruned=document.texts("pruned"),
+            data_until=None if document.is_null("data_until") else document.time("data_until"),
             nonce=document.text("nonce"),
             anchor=document.optional_text("anchor"),
         )

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_ml_provider.models.bucket import Bucket
 from airflow_ml_provider.models.decision import Decision, Outcome, to_json
 from airflow_ml_provider.models.errors import (
     ChampionChanged,
-    IncompleteVersion,
-    InvalidDocument,
     InvalidRecord,
-    ModelStoreError,
     NoEarlierChampion,
     NotJustified,
+    OlderData,
     VersionBlocked,
+    VersionPruned,
 )
 from airflow_ml_provider.models.evaluation import Evaluation
 from airflow_ml_provider.models.journal import Journal, Pointer
-from airflow_ml_provider.models.manifest import Manifest
-from airflow_ml_provider.models.record import BLOCKED_LIMIT, EARLIER_LIMIT, Record, checked_act
-from airflow_ml_provider.models.uri import Place, checked_name
+from airflow_ml_provider.models.record import BLOCKED_LIMIT, EARLIER_LIMIT, PRUNED_LIMIT, Record, checked_act
+from airflow_ml_provider.models.uri import checked_name
+from airflow_ml_provider.models.versions import Versions
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 _JSON = "application/json"
 _NIGHTS_IN_REPORT = 60
+# Vertex AI keeps a job at most 7 days running.
+_JOB_AT_WORK = timedelta(days=8)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Champion:
     record: Record
 
 
-class ModelStore:
+class ModelStore(Versions):
     """One model's versions, champion and history, under ``ROOT/models/MODEL/``.
 
     All failures are :class:`~airflow_ml_provider.models.errors.ModelStoreError`.
@@ -68,160 +67,9 @@ class ModelStore:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.model = checked_name("model", model)
-        self._folder = Place.parse(root) / "models" / model
-        self._bucket = Bucket(client, self._folder.bucket)
+        super().__init__(client, root, model)
         self._journal = Journal(self._bucket, self._folder, self.model)
         self._clock = clock
-
-    # --- versions
-
-    def version_uri(self, version: str) -> str:
-        """Return a version's folder, with a slash at its end."""
-        return f"{self._version(version)}/"
-
-    def evaluation_uri(self, version: str) -> str:
-        """Return where a version's evaluation belongs."""
-        return str(self._version(version) / "evaluation.json")
-
-    def version_of(self, uri: str) -> str:
-        """Return the version whose folder this is.
-
-        :raises InvalidInput: it is no folder of a version of this model.
-        """
-        place = Place.parse(uri)
-        version = checked_name("version", place.path.rpartition("/")[2])
-        if place != self._version(version):
-            raise InvalidDocument(uri, "", f"is not a version of {self._folder}")
-        return version
-
-    def manifest(self, version: str) -> Manifest:
-        """Return what a version consists of.
-
-        :raises DocumentNotFound: it has no manifest: its training has not finished.
-        :raises InvalidDocument: its manifest is wrong.
-        """
-        place = self._version(version) / "manifest.json"
-        advice = (
-            "the version is incomplete, its training did not finish; look at the training job, or train again"
-        )
-        return Manifest.parse(str(place), self._bucket.document(place, advice))
-
-    def verify(self, version: str, *, sha256: bool = False) -> Manifest:
-        """Check that every file of a version is there.
-
-        :param sha256: read each file and compare its content as well; the size is always compared.
-        :return: the manifest.
-        :raises DocumentNotFound: there is no manifest.
-        :raises IncompleteVersion: files are missing or differ from what the manifest says.
-        """
-        manifest = self.manifest(version)
-        folder = self._version(version)
-        sizes = self._bucket.sizes(folder / "")
-        problems = []
-        for file in manifest.files:
-            place = folder / file.path
-            size = sizes.get(place.path)
-            if size is None:
-                problems.append(f"{file.path} is missing")
-            elif size != file.size:
-                problems.append(f"{file.path} has {size:,} bytes instead of {file.size:,}")
-            elif sha256 and self._sha256(place) != file.sha256:
-                problems.append(f"{file.path} has other content than was written")
-        if problems:
-            more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-            raise IncompleteVersion(
-                f"{folder}/ does not hold what its manifest lists: {'; '.join(problems[:5])}{more}. "
-                "Nothing was changed. Train the version again, or restore the files."
-            )
-        return manifest
-
-    def evaluation(self, version: str) -> Evaluation:
-        """Return what was measured of a version.
-
-        :raises DocumentNotFound: it has not been evaluated.
-        :raises InvalidDocument: the file is wrong, or is about another version.
-        """
-        place = self._version(version) / "evaluation.json"
-        plain = self._plain_evaluation(version, place)
-        if plain is not None:
-            return plain
-        raw = self._bucket.document(place, "the evaluation job did not write it; look at that job's log")
-        evaluation = Evaluation.parse(str(place), raw)
-        if evaluation.challenger.uri.rstrip("/") != str(self._version(version)):
-            problem = f"is {evaluation.challenger.uri}, but this should be about {self.version_uri(version)}"
-            raise InvalidDocument(str(place), "models.challenger.uri", problem)
-        for role, scored in (("champion", evaluation.champion), ("anchor", evaluation.anchor)):
-            try:
-                if scored is not None:
-                    self.version_of(scored.uri)
-            except ModelStoreError as error:
-                raise InvalidDocument(str(place), f"models.{role}.uri", str(error)) from None
-        return evaluation
-
-    def _plain_evaluation(self, version: str, place: Place) -> Evaluation | None:
-        """Return what ``metrics.json`` says of a version whose image writes no ``evaluation.json``."""
-        raw = self._bucket.read(self._version(version) / "metrics.json")
-        if raw is None or self._bucket.read(place) is not None:
-            return None
-        champion, given = self.champion(), None
-        if champion is not None and champion.version != version:
-            other = self._version(champion.version) / "metrics.json"
-            content = self._bucket.document(other, "the champion's image wrote it beside its manifest before")
-            given = (self.version_uri(champion.version), str(other), content)
-        own = (self.version_uri(version), str(self._version(version) / "metrics.json"), raw.content)
-        return Evaluation.of_metrics(own, given, self.manifest(version).created)
-
-    def holdout_uses(self, evaluation: Evaluation) -> int:
-        """Return how many recorded decisions on other versions rest on the same held-out rows.
-
-        Looks at the newest 60 records; decisions that were not recorded are not known.
-        """
-        if not evaluation.holdout:
-            return 0
-        used = {
-            record.version
-            for record in self.history(limit=_NIGHTS_IN_REPORT)
-            if record.evidence and record.evidence.get("holdout") == evaluation.holdout
-        }
-        return len(used - {evaluation.challenger.version})
-
-    def decision(self, version: str) -> Decision:
-        """Return what was decided on a version.
-
-        :raises DocumentNotFound: nothing was.
-        :raises InvalidDocument: the file is wrong, or is about another version.
-        """
-        place = self._version(version) / "decision.json"
-        raw = self._bucket.document(place, "the gate has not decided on this version; run it first")
-        decision = Decision.parse(str(place), raw)
-        if decision.challenger != version:
-            raise InvalidDocument(str(place), "challenger", f"is {decision.challenger!r}, not {version!r}")
-        return decision
-
-    def write_decision(self, version: str, decision: Decision) -> str:
-        """Write a decision beside its version, as ``decision.json`` and as ``report.html`` for people.
-
-        :return: the report's URI.
-        :raises InvalidRecord: the decision is about another version, or about another evaluation than the
-            one that is in the bucket now.
-        """
-        from airflow_ml_provider.models.report import render
-
-        folder = self._version(version)
-        evaluation = self.evaluation(version)
-        if decision.challenger != version or decision.fingerprint != evaluation.fingerprint:
-            raise InvalidRecord(
-                f"{evaluation.uri} is not what the decision on {decision.challenger!r} "
-                "was made from: decide again"
-            )
-        history = self.history(limit=_NIGHTS_IN_REPORT)
-        report = render(decision, evaluation, self.manifest(version), history, model=self.model)
-        self._bucket.put(folder / "report.html", report.encode(), "text/html; charset=utf-8")
-        self._bucket.put(folder / "decision.json", to_json(decision.to_mapping()), _JSON)
-        return str(folder / "report.html")
-
-    # --- the champion
 
     def champion(self) -> Champion | None:
         """Return the version in production, or None if there has been none.
@@ -243,6 +91,7 @@ class ModelStore:
         why: str | None = None,
         expected: str | None = None,
         evidence: Mapping[str, Any] | None = None,
+        data_until: datetime | None = None,
         force: bool = False,
     ) -> Champion:
         """Make a version the champion. Doing it again changes nothing.
@@ -253,11 +102,16 @@ class ModelStore:
         :param why: the reason; required without a decision, and to force.
         :param expected: without a decision, the champion that the version was compared with, or None.
         :param evidence: without a decision, at most 1.2 kB of JSON.
-        :param force: promote although the decision is not PROMOTE, or the version was rolled back from.
+        :param data_until: the end of the data that the version was trained on, with its zone. A version with
+            older data than the champion's does not replace it.
+        :param force: promote although the decision is not PROMOTE, the data is older than the champion's, or
+            the version was rolled back from.
         :return: the champion, with the record of its promotion.
         :raises ChampionChanged: the champion is another than expected: evaluate again.
         :raises NotJustified: the decision is not PROMOTE.
+        :raises OlderData: the champion was trained on newer data.
         :raises VersionBlocked: the version was rolled back from.
+        :raises VersionPruned: the version was removed.
         :raises IncompleteVersion: files are missing.
         :raises InvalidRecord: who or why is missing, or the evidence is too large.
         """
@@ -275,6 +129,7 @@ class ModelStore:
         # Whoever overrules the gate sets a new mark for the nights to come.
         anchor = version if force or decision is None else decision.anchor
         by, why, evidence = checked_act(by, why or "", evidence)
+        until = _written(data_until)
         manifest = self.verify(version)
 
         def act(pointer: Pointer) -> Record | None:
@@ -290,6 +145,13 @@ class ModelStore:
                     "retry can't bring it back. Train a new version, or promote this one with "
                     "force and a reason."
                 )
+            self._refuse_pruned(pointer, version)
+            if until and pointer.data_until and until < pointer.data_until and not force:
+                raise OlderData(
+                    f"{self._journal.uri}: {version} was trained on data until {until}, and the champion "
+                    f"{pointer.champion} on data until {pointer.data_until}. A backfill does not replace a "
+                    "newer champion unless it is told to: promote it with force and a reason."
+                )
             return self._draft(
                 pointer,
                 "promoted",
@@ -302,6 +164,7 @@ class ModelStore:
                 anchor=anchor,
                 earlier=(*([pointer.champion] if pointer.champion else []), *pointer.earlier),
                 blocked=tuple(name for name in pointer.blocked if name != version),
+                data_until=until,
             )
 
         return self._as_champion(self._journal.commit(act))
@@ -349,6 +212,7 @@ class ModelStore:
                     f"{self._journal.uri}: {target} was itself rolled back from. If it is to return "
                     "nevertheless, promote it with force and a reason."
                 )
+            self._refuse_pruned(pointer, target)
             self.verify(target)
             skipped, rest = _split(pointer.earlier, target)
             return self._draft(
@@ -358,10 +222,10 @@ class ModelStore:
                 champion=target,
                 by=by,
                 why=why,
-                evidence=None,
                 anchor=target if pointer.anchor in {None, champion, *skipped} else pointer.anchor,
                 earlier=rest,
                 blocked=tuple(dict.fromkeys((champion, *skipped, *pointer.blocked))),
+                data_until=self._data_until(target),
             )
 
         return self._as_champion(self._journal.commit(act))
@@ -406,7 +270,6 @@ class ModelStore:
                 by=by,
                 why=why,
                 evidence=evidence,
-                anchor=pointer.anchor,
                 earlier=pointer.earlier,
                 blocked=pointer.blocked,
             )
@@ -415,6 +278,98 @@ class ModelStore:
         assert record is not None
         return record
 
+    def evaluation(self, version: str) -> Evaluation:
+        """Return what was measured of a version, by ``metrics.json`` where there is no ``evaluation.json``.
+
+        :raises DocumentNotFound: it has not been evaluated.
+        :raises InvalidDocument: the file is wrong, or is about another version.
+        """
+        plain = self._plain_evaluation(version)
+        return plain if plain is not None else super().evaluation(version)
+
+    def _plain_evaluation(self, version: str) -> Evaluation | None:
+        """Return what ``metrics.json`` says of a version whose image writes no ``evaluation.json``."""
+        raw = self._bucket.read(self._version(version) / "metrics.json")
+        if raw is None or self._bucket.read(self._version(version) / "evaluation.json") is not None:
+            return None
+        champion, given = self.champion(), None
+        if champion is not None and champion.version != version:
+            other = self._version(champion.version) / "metrics.json"
+            content = self._bucket.document(other, "the champion's image wrote it beside its manifest before")
+            given = (self.version_uri(champion.version), str(other), content)
+        own = (self.version_uri(version), str(self._version(version) / "metrics.json"), raw.content)
+        return Evaluation.of_metrics(own, given, self.manifest(version).created)
+
+    def holdout_uses(self, evaluation: Evaluation) -> int:
+        """Return how many recorded decisions on other versions rest on the same held-out rows.
+
+        Looks at the newest 60 records; decisions that were not recorded are not known.
+        """
+        if not evaluation.holdout:
+            return 0
+        used = {
+            record.version
+            for record in self.history(limit=_NIGHTS_IN_REPORT)
+            if record.evidence and record.evidence.get("holdout") == evaluation.holdout
+        }
+        return len(used - {evaluation.challenger.version})
+
+    def write_decision(self, version: str, decision: Decision) -> str:
+        """Write a decision beside its version, as ``decision.json`` and as ``report.html`` for people.
+
+        :return: the report's URI.
+        :raises InvalidRecord: the decision is about another version, or about another evaluation than the
+            one that is in the bucket now.
+        """
+        from airflow_ml_provider.models.report import render
+
+        folder = self._version(version)
+        evaluation = self.evaluation(version)
+        if decision.challenger != version or decision.fingerprint != evaluation.fingerprint:
+            raise InvalidRecord(
+                f"{evaluation.uri} is not what the decision on {decision.challenger!r} "
+                "was made from: decide again"
+            )
+        history = self.history(limit=_NIGHTS_IN_REPORT)
+        report = render(decision, evaluation, self.manifest(version), history, model=self.model)
+        self._bucket.put(folder / "report.html", report.encode(), "text/html; charset=utf-8")
+        self._bucket.put(folder / "decision.json", to_json(decision.to_mapping()), _JSON)
+        return str(folder / "report.html")
+
+    def prune(self, keep_last: int, *, by: str) -> list[str]:
+        """Remove the models of old versions; what was measured and decided of them stays.
+
+        Kept are the champion, the anchor, the versions that a rollback would return to, the newest
+        ``keep_last`` beside them, and whatever was written in the last eight days without being decided on
+        yet, since a job may be at work on it. Removal is an act of the history: from its record on nothing
+        returns to the version.
+
+        :param keep_last: how many, at least 1.
+        :param by: who prunes.
+        :return: what was removed, including what an earlier call that was killed had begun.
+        """
+        if keep_last < 1:
+            raise InvalidRecord(f"keep_last is {keep_last}: keep at least one version")
+        by, why, _ = checked_act(by, f"keep the last {keep_last}", None)
+        removed = self._finish_removal(self._journal.read())
+        old = self._removable(keep_last)
+        while old:
+            batch, old = old[:PRUNED_LIMIT], old[PRUNED_LIMIT:]
+
+            def act(pointer: Pointer, batch: Sequence[str] = batch) -> Record | None:
+                pruned = tuple(name for name in batch if name not in _needed(pointer))
+                if not pruned:
+                    return None
+                # The record forgets the last ones, so by then they must be gone.
+                self._finish_removal(pointer)
+                champion = pointer.champion or batch[0]
+                return self._draft(
+                    pointer, "pruned", champion, champion=pointer.champion, by=by, why=why, pruned=pruned
+                )
+
+            removed += self._finish_removal(self._journal.commit(act))
+        return removed
+
     def history(self, limit: int | None = None) -> list[Record]:
         """Return what was done, oldest first; a record that its writer could not copy is copied now.
 
@@ -422,14 +377,48 @@ class ModelStore:
         """
         return self._journal.records(limit)
 
+    def _removable(self, keep_last: int) -> list[str]:
+        """Return the versions that may go, the oldest first."""
+        needed = _needed(self._journal.read())
+        trained = {name: at for name in self.names() if (at := self.trained(name)) is not None}
+        oldest_first = sorted(trained, key=lambda name: (trained[name], name))
+        recent = self._clock() - _JOB_AT_WORK
+        return [
+            name
+            for name in oldest_first[:-keep_last]
+            if name not in needed and (trained[name] < recent or self.is_decided(name))
+        ]
+
+    def _finish_removal(self, pointer: Pointer) -> list[str]:
+        """Remove what the pointer says is being removed; return what of that was still there."""
+        return [version for version in pointer.pruned if self.remove_model(version)]
+
+    def _refuse_pruned(self, pointer: Pointer, version: str) -> None:
+        if version in pointer.pruned:
+            raise VersionPruned(
+                f"{self.version_uri(version)}: its files were removed to save space. Train it again, "
+                "with the image, data and arguments in its manifest.removed.json."
+            )
+
+    def _data_until(self, version: str) -> str | None:
+        """Return until when the data reached that a former champion was trained on, if that is known."""
+        records = reversed(self.history())
+        return next((r.data_until for r in records if (r.act, r.version) == ("promoted", version)), None)
+
     def _draft(self, pointer: Pointer, act: str, version: str, **given: Any) -> Record:
         """Return a record that still lacks its number."""
         fields = {
             "forced": False,
+            "evidence": None,
+            "earlier": pointer.earlier,
+            "blocked": pointer.blocked,
+            "pruned": pointer.pruned,
+            "data_until": pointer.data_until,
+            "anchor": pointer.anchor,
             **given,
-            "earlier": given["earlier"][:EARLIER_LIMIT],
-            "blocked": given["blocked"][:BLOCKED_LIMIT],
         }
+        fields["earlier"] = fields["earlier"][:EARLIER_LIMIT]
+        fields["blocked"] = fields["blocked"][:BLOCKED_LIMIT]
         return Record(
             number=0,
             act=act,
@@ -464,15 +453,6 @@ class ModelStore:
             f"{self._journal.uri}: {version} was decided on {then}, but now {now}. {advice}", champion
         )
 
-    def _version(self, version: str) -> Place:
-        return self._folder / "versions" / checked_name("version", version)
-
-    def _sha256(self, place: Place) -> str:
-        digest = hashlib.sha256()
-        for chunk in self._bucket.chunks(place):
-            digest.update(chunk)
-        return digest.hexdigest()
-
 
 def _split(earlier: tuple[str, ...], target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return those promoted after the target, and those before it."""
@@ -480,3 +460,20 @@ def _split(earlier: tuple[str, ...], target: str) -> tuple[tuple[str, ...], tupl
         return (), earlier
     at = earlier.index(target)
     return earlier[:at], earlier[at + 1 :]
+
+
+def _needed(pointer: Pointer) -> set[str]:
+    """Return the versions that the pointer names: champion, anchor and those that a rollback returns to."""
+    return {name for name in (pointer.champion, pointer.anchor, *pointer.earlier) if name}
+
+
+def _written(moment: datetime | None) -> str | None:
+    """Return a time as records hold it, so that later ones compare as greater.
+
+    :raises InvalidRecord: it has no zone.
+    """
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise InvalidRecord(f"data_until is {moment}, without a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -158,6 +158,8 @@ def test_the_largest_record_fits_into_the_pointer() -> None:
         evidence=evidence,
         earlier=(name,) * EARLIER_LIMIT,
         blocked=(name,) * BLOCKED_LIMIT,
+        pruned=(),
+        data_until=None,
         nonce="0" * 32,
     )
 

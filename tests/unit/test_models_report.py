@@ -93,6 +93,8 @@ def record(number: int, act: str, value: Any, *, metric: str = "error", word: st
         evidence={"metric": metric, "challenger": value},
         earlier=(),
         blocked=(),
+        pruned=(),
+        data_until=None,
         nonce="0",
     )
 
