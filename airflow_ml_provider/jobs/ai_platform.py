@@ -6,33 +6,30 @@ Its fields: ``GoogleCloudMlV1__TrainingInput`` of ml.googleapis.com v1, which wa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow_ml_provider.jobs import document
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
-from airflow_ml_provider.jobs.legacy_machines import MACHINES, TIERS, Tier
+from airflow_ml_provider.jobs.legacy_machines import MACHINES, TIERS, TPU_MACHINES, Tier
+from airflow_ml_provider.jobs.machines import MACHINES as CURRENT_MACHINES
 from airflow_ml_provider.jobs.machines import RETIRED
 from airflow_ml_provider.jobs.replicas import Replicas
 from airflow_ml_provider.jobs.training_job import TrainingJob
+from airflow_ml_provider.jobs.values import is_later
 
+_ROLES = ("master", "worker", "parameterServer", "evaluator")
 _FIELDS = {
+    *(f"{role}{part}" for role in _ROLES for part in ("Config", "Type")),
+    *(f"{role}Count" for role in _ROLES[1:]),
     "args",
     "enableWebAccess",
     "encryptionConfig",
-    "evaluatorConfig",
-    "evaluatorCount",
-    "evaluatorType",
     "hyperparameters",
     "jobDir",
-    "masterConfig",
-    "masterType",
     "network",
     "packageUris",
-    "parameterServerConfig",
-    "parameterServerCount",
-    "parameterServerType",
     "pythonModule",
     "pythonVersion",
     "region",
@@ -41,9 +38,6 @@ _FIELDS = {
     "scheduling",
     "serviceAccount",
     "useChiefInTfConfig",
-    "workerConfig",
-    "workerCount",
-    "workerType",
 }
 _REPLICA_FIELDS = {
     "acceleratorConfig",
@@ -65,36 +59,69 @@ _OUTPUT_FIELDS = {
     "etag",
     "jobPosition",
 }
-_WITHOUT_IMAGE = (
-    "a Python package with runtimeVersion ran in Google's images, which are gone. Build an image and name it "
-    "as masterConfig.imageUri:\n"
-    "      FROM python:3.11-slim\n"
-    "      COPY . /app\n"
-    '      ENTRYPOINT ["python", "-m", "YOUR.MODULE"]'
+_PACKAGE_FIELDS = ("runtimeVersion", "pythonVersion", "pythonModule", "packageUris")
+_NO_TPU_WORKER = (
+    "Vertex AI runs the code on the TPU machine itself, with no master beside it. Make a TrainingJob with "
+    "machine_type='cloud-tpu' and accelerator='TPU_V3:8', or with a newer one such as 'ct5lp-hightpu-4t' and "
+    "tpu_topology='2x2', of an image with libtpu, and drop the TPU's address from the code"
 )
 
 
-def training_job(source: Mapping[str, Any] | str | Path) -> TrainingJob:
+def read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    """Return a job as AI Platform's API has it: ``jobId``, ``labels``, ``trainingInput``.
+
+    :param source: such a job, or its ``trainingInput`` alone: a mapping, or the path of a YAML or JSON file.
+    :raises InvalidTrainingJob: the file can't be read; there is no ``trainingInput``.
+    """
+    value = dict(source) if isinstance(source, Mapping) else document.load(source)
+    spelled = {_camel(name): item for name, item in value.items()}
+    if "predictionInput" in spelled:
+        raise InvalidTrainingJob(["predictionInput: a batch prediction; only training can be read"])
+    whole = spelled if "trainingInput" in spelled else {"trainingInput": value}
+    given = whole["trainingInput"]
+    if not isinstance(given, Mapping):
+        raise InvalidTrainingJob(["trainingInput: not a mapping"])
+    return {**whole, "trainingInput": _spelled(given)}
+
+
+def training_job(source: Mapping[str, Any] | str | Path, notes: Sequence[str] = ()) -> TrainingJob:
     """Return the job that a ``trainingInput`` described.
 
-    :param source: a ``trainingInput``, or what holds one under that key (a ``--config`` file, a job), as a
-        mapping or the path of a YAML or JSON file.
+    :param source: as of :func:`read`.
+    :param notes: come first among the job's.
     :raises InvalidTrainingJob: every problem at once: unknown fields, and what has no equivalent, with what
         to do instead.
     """
-    value = dict(source) if isinstance(source, Mapping) else document.load(source)
-    whole = value if "trainingInput" in value else {"trainingInput": value}
-    problems = [
-        f"{name}: no such field of a job" for name in sorted(set(whole) - _JOB_FIELDS - _OUTPUT_FIELDS)
-    ]
-    given = whole["trainingInput"]
-    if not isinstance(given, Mapping):
-        raise InvalidTrainingJob([*problems, "trainingInput: not a mapping"])
-    reader = _Reader(given)
-    reader.problems += problems
-    job_id = whole.get("jobId")
-    labels = whole.get("labels") or {}
-    return reader.job(display_name=str(job_id) if job_id else None, labels=labels)
+    job = read(source)
+    reader = _Reader(job["trainingInput"])
+    known = _JOB_FIELDS | _OUTPUT_FIELDS
+    reader.problems += [f"{name}: no such field of a job" for name in sorted(set(job) - known)]
+    reader.notes += notes
+    job_id = job.get("jobId")
+    return reader.job(display_name=str(job_id) if job_id else None, labels=job.get("labels") or {})
+
+
+def _camel(name: Any) -> Any:
+    """Return a field's name as JSON has it; YAML may have it in snake case, as the API takes it too."""
+    return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), name) if isinstance(name, str) else name
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_camel(name): _spelled(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    return value
+
+
+def _enum(value: Any) -> str:
+    """Return an enum's value as the API spells it; gcloud's flags have it in small letters."""
+    return str(value).strip().upper().replace("-", "_")
+
+
+def _text(value: Any) -> str:
+    """Return a word as YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Reader:
@@ -111,7 +138,6 @@ class _Reader:
         chief = self._config("masterConfig")
         machine, accelerator = self._machine("master", tier.master, chief)
         disk_type, disk_size = self._disk("masterConfig", chief)
-        job_dir = self.given.get("jobDir")
         fields: dict[str, Any] = {
             "image_uri": chief.get("imageUri"),
             "args": self._args("masterConfig", chief),
@@ -125,7 +151,7 @@ class _Reader:
                 "parameterServer", tier.parameter_server, tier.parameter_servers, chief
             ),
             "evaluator": self._role("evaluator", "", 0, chief),
-            "base_output_dir": job_dir,
+            "base_output_dir": self.given.get("jobDir"),
             "display_name": display_name,
             "labels": labels,
             "timeout": self._seconds("maxRunningTime"),
@@ -136,14 +162,11 @@ class _Reader:
             "enable_web_access": bool(self.given.get("enableWebAccess", False)),
             "region": self.given.get("region"),
         }
-        if job_dir:
-            self.notes.append(
-                "jobDir: Vertex AI adds no --job-dir, so it was added to args; baseOutputDirectory is set too"
-            )
+        self._note(chief)
         if not fields["image_uri"]:
-            raise InvalidTrainingJob(self.problems or ["masterConfig.imageUri: required"])
+            raise InvalidTrainingJob(self.problems)
         try:
-            job = TrainingJob(**fields, migration_notes=tuple(self.notes))
+            job = TrainingJob(**fields, migration_notes=tuple(dict.fromkeys(self.notes)))
         except InvalidTrainingJob as error:
             self.problems += error.problems
         if self.problems:
@@ -155,15 +178,57 @@ class _Reader:
         self.problems += [f"{name}: no such field of trainingInput" for name in sorted(set(given) - _FIELDS)]
         if given.get("hyperparameters"):
             self.problems.append(
-                "hyperparameters: a tuning job is not a TrainingJob; take the block out to train once"
+                "hyperparameters: a tuning job, which is not a TrainingJob; take the block out to train once"
             )
-        if not (given.get("masterConfig") or {}).get("imageUri"):
-            named = [n for n in ("runtimeVersion", "pythonModule", "packageUris") if given.get(n)]
-            self.problems.append(f"{', '.join(named) or 'masterConfig.imageUri'}: {_WITHOUT_IMAGE}")
+        scheduling = given.get("scheduling") or {}
+        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
+            self.problems.append(f"scheduling.{name}: no such field")
+        named = [name for name in _PACKAGE_FIELDS if given.get(name)]
+        image = (given.get("masterConfig") or {}).get("imageUri")
+        if not image:
+            self.problems.append(self._without_image(named))
+        elif str(image).startswith("gcr.io/cloud-ml-public/"):
+            self.problems.append(
+                f"masterConfig.imageUri: {image} was Google's and is gone; {self._image_to_build()}"
+            )
         else:
-            for name in ("runtimeVersion", "pythonVersion", "pythonModule", "packageUris"):
-                if given.get(name):
-                    self.problems.append(f"{name}: excluded by masterConfig.imageUri; the image decides")
+            self.problems += [
+                f"{name}: excluded by masterConfig.imageUri; the image decides" for name in named
+            ]
+
+    def _without_image(self, named: Sequence[str]) -> str:
+        if not named:
+            return f"masterConfig.imageUri: required; {self._image_to_build()}"
+        return (
+            f"{', '.join(named)}: a Python package ran in one of Google's images, which are gone; "
+            f"{self._image_to_build()}"
+        )
+
+    def _image_to_build(self) -> str:
+        uris = [str(uri) for uri in self.given.get("packageUris") or ()]
+        local = next((uri for uri in uris if not uri.startswith("gs://")), None)
+        source = (local or "trainer").rstrip("/").removeprefix("./")
+        module = self.given.get("pythonModule") or "trainer.task"
+        stored = "".join(
+            f"\n      # what is in {uri}: gcloud storage cp {uri} ."
+            for uri in uris
+            if uri.startswith("gs://")
+        )
+        return (
+            "build an image, and name it as masterConfig.imageUri or --master-image-uri:\n"
+            f"      FROM python:3.11-slim{stored}\n"
+            "      RUN pip install tensorflow-cpu\n"
+            f"      COPY {source} /app/{source.rsplit('/', 1)[-1]}\n"
+            "      WORKDIR /app\n"
+            f'      ENTRYPOINT ["python", "-m", "{module}"]'
+        )
+
+    def _note(self, chief: Mapping[str, Any]) -> None:
+        given = self.given
+        if given.get("jobDir"):
+            self.notes.append(
+                "jobDir: Vertex AI adds no --job-dir, so it was added to args; baseOutputDirectory is set too"
+            )
         scheduling = given.get("scheduling") or {}
         if scheduling.get("maxWaitTime"):
             self.notes.append(
@@ -172,37 +237,42 @@ class _Reader:
             )
         if scheduling.get("priority"):
             self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
-        for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
-            self.problems.append(f"scheduling.{name}: no such field")
         if "useChiefInTfConfig" in given:
             self.notes.append("useChiefInTfConfig: dropped; Vertex AI's TF_CONFIG always says 'chief'")
+        for role in _ROLES:
+            image = str((given.get(f"{role}Config") or {}).get("imageUri") or "")
+            if image.split("/")[0].endswith("gcr.io"):
+                self.notes.append(
+                    f"{role}Config.imageUri: Container Registry is gone since 2025-03-18; {image} is found "
+                    "if the project's images were moved: gcloud artifacts docker upgrade migrate"
+                )
+        inherited = [name for name in ("containerCommand", "containerArgs") if chief.get(name)]
+        for role in _ROLES[1:]:
+            config = given.get(f"{role}Config") or {}
+            missing = [name for name in inherited if not config.get(name)]
+            if missing and given.get(f"{role}Count"):
+                self.notes.append(f"{role}Config: has {' and '.join(missing)} of masterConfig")
 
     def _tier(self) -> Tier:
-        name = str(self.given.get("scaleTier", "BASIC")).upper().replace("-", "_")
+        name = _enum(self.given.get("scaleTier") or "BASIC")
         if name == "CUSTOM":
             if not self.given.get("masterType"):
                 self.problems.append("masterType: required with scaleTier CUSTOM")
             return Tier("")
         if name == "BASIC_TPU":
-            self.problems.append(
-                "scaleTier: BASIC_TPU's TPU v2 has no equivalent; choose a current TPU with CUSTOM"
-            )
+            self.problems.append(f"scaleTier: BASIC_TPU has no equivalent; {_NO_TPU_WORKER}")
             return Tier("standard")
         if name not in TIERS:
             self.problems.append(f"scaleTier: {name!r} is not one of {[*TIERS, 'BASIC_TPU', 'CUSTOM']}")
             return Tier("standard")
-        for field in (
-            "masterType",
-            "workerType",
-            "parameterServerType",
-            "workerCount",
-            "parameterServerCount",
-        ):
-            if self.given.get(field):
-                self.problems.append(f"{field}: only with scaleTier CUSTOM, not {name}")
+        for role in _ROLES:
+            for field in (f"{role}Type", f"{role}Count"):
+                if self.given.get(field):
+                    self.problems.append(f"{field}: only with scaleTier CUSTOM, not {name}")
         tier = TIERS[name]
         self.notes.append(
-            f"scaleTier: {name} became a chief, {tier.workers} workers and {tier.parameter_servers} servers"
+            f"scaleTier: {name} became a chief, {tier.workers} workers and {tier.parameter_servers} "
+            "parameter servers"
         )
         return tier
 
@@ -220,12 +290,12 @@ class _Reader:
 
     def _role(
         self, role: str, tier_machine: str, tier_count: int, chief: Mapping[str, Any]
-    ) -> Replicas | int:
+    ) -> Replicas | int | str:
         count = self.given.get(f"{role}Count", tier_count)
-        if not re.fullmatch(r"\d+", str(count)):
+        if not is_later(count) and not re.fullmatch(r"\d+", str(count)):
             self.problems.append(f"{role}Count: {count!r} is not a whole number")
             return 0
-        if int(count) == 0:
+        if str(count) == "0":
             if self.given.get(f"{role}Type"):
                 self.problems.append(f"{role}Type: set, but {role}Count is not")
             return 0
@@ -236,10 +306,10 @@ class _Reader:
         machine, accelerator = self._machine(role, tier_machine, config)
         disk_type, disk_size = self._disk(f"{role}Config", config)
         return Replicas(
-            count=int(count),
+            count=count if is_later(count) else int(count),
             image_uri=config.get("imageUri"),
-            args=self._args(f"{role}Config", config),
-            command=config.get("containerCommand") or chief.get("containerCommand"),
+            args=self._args(f"{role}Config", config) if config.get("containerArgs") else None,
+            command=config.get("containerCommand") or None,
             machine_type=machine,
             accelerator=accelerator,
             boot_disk_type=disk_type,
@@ -251,7 +321,10 @@ class _Reader:
         own = config.get("containerArgs") or []
         if given and own:
             self.problems.append(f"{where}.containerArgs: excluded by args")
-        args = [str(arg) for arg in (own or given)]
+        if isinstance(own or given, str):
+            self.problems.append(f"{where}: args must be a list of words")
+            return []
+        args = [_text(arg) for arg in (own or given)]
         if self.given.get("jobDir"):
             args += ["--job-dir", str(self.given["jobDir"])]
         return args
@@ -260,11 +333,10 @@ class _Reader:
         name = str(self.given.get(f"{role}Type") or tier_machine or "standard")
         accelerator: str | None = None
         machine = name
-        if name == "cloud_tpu":
-            self.problems.append(
-                f"{role}Type: cloud_tpu's TPU v2 and v3 have no equivalent; choose a current TPU"
-            )
-        elif name in MACHINES:
+        if name in TPU_MACHINES:
+            self.problems.append(f"{role}Type: {name} has no equivalent; {_NO_TPU_WORKER}")
+            return "n1-standard-4", None
+        if name in MACHINES:
             legacy = MACHINES[name]
             machine, accelerator = legacy.machine_type, legacy.accelerator
             what = machine + (f" with {accelerator.replace(':', ' x ')}" if accelerator else "")
@@ -273,24 +345,26 @@ class _Reader:
                 self.notes.append(f"{role}Type: {name} became {what}{reason}")
         own = config.get("acceleratorConfig") or {}
         if own:
-            accelerator = self._accelerator(f"{role}Config.acceleratorConfig", own)
+            accelerator = self._accelerator(f"{role}Config.acceleratorConfig", machine, own)
         return machine, accelerator
 
-    def _accelerator(self, where: str, config: Mapping[str, Any]) -> str | None:
-        kind, count = str(config.get("type", "")), str(config.get("count", 1))
+    def _accelerator(self, where: str, machine: str, config: Mapping[str, Any]) -> str | None:
+        kind, count = _enum(config.get("type", "")), str(config.get("count", 1))
         if kind in ("", "ACCELERATOR_TYPE_UNSPECIFIED"):
             return None
         if not re.fullmatch(r"[1-9]\d*", count):
             self.problems.append(f"{where}.count: {count!r} is not a whole number from 1 on")
             return None
         if kind.startswith("TPU_"):
-            self.problems.append(f"{where}: {kind} has no equivalent; choose a current TPU")
+            self.problems.append(f"{where}: {kind} has no equivalent; {_NO_TPU_WORKER}")
             return None
         if kind in RETIRED:
             other, most, reason = RETIRED[kind]
-            fewer = str(min(int(count), most))
-            self.notes.append(f"{where}: {count} x {kind} became {fewer} x {other}, because {reason}")
-            return f"{other}:{fewer}"
+            known = CURRENT_MACHINES.get(machine)
+            possible = known.accelerators.get(other, ()) if known else ()
+            number = min((n for n in possible if n >= int(count)), default=max(possible, default=most))
+            self.notes.append(f"{where}: {count} x {kind} became {number} x {other}, because {reason}")
+            return f"{other}:{number}"
         return f"{kind}:{count}"
 
     def _disk(self, where: str, config: Mapping[str, Any]) -> tuple[str | None, int | str | None]:

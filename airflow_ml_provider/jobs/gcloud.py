@@ -1,22 +1,22 @@
 """Reading ``gcloud ai-platform jobs submit training`` command lines.
 
-The flags are those of Google Cloud CLI 578, ``surface/ai_platform/jobs/submit/training.py``.
+The flags are those of Google Cloud CLI 578, ``surface/ai_platform/jobs/submit/training.py``; how they and
+``--config`` make a job, its ``api_lib/ml_engine/jobs.py``.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from airflow_ml_provider.jobs import document
-from airflow_ml_provider.jobs.ai_platform import training_job as from_ai_platform
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
-from airflow_ml_provider.jobs.training_job import TrainingJob
+from airflow_ml_provider.jobs.shell import Command, Value, commands
 
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_COMMANDS = (("ai-platform",), ("ml-engine",))
+_GROUPS = ("ai-platform", "ml-engine", "ml")
 _ACTION = ("jobs", "submit", "training")
 # A flag, and where its value belongs in trainingInput.
 _FLAGS = {
@@ -33,7 +33,7 @@ _FLAGS = {
     "--region": "region",
     "--runtime-version": "runtimeVersion",
     "--service-account": "serviceAccount",
-    "--tpu-tf-version": "masterConfig.tpuTfVersion",
+    "--tpu-tf-version": "workerConfig.tpuTfVersion",
     "--use-chief-in-tf-config": "useChiefInTfConfig",
     "--worker-count": "workerCount",
     "--worker-image-uri": "workerConfig.imageUri",
@@ -48,136 +48,189 @@ _KMS = ("--kms-key", "--kms-keyring", "--kms-location", "--kms-project")
 _OTHER = {"--config", "--labels", "--package-path", "--packages", "--scale-tier", "--staging-bucket", *_KMS}
 # What says how gcloud behaves, not what the job is.
 _GCLOUD_VALUES = {"--project", "--account", "--format", "--verbosity", "--configuration", "--billing-project"}
-_GCLOUD_VALUES |= {"--impersonate-service-account", "--flags-file", "--user-output-enabled", "--filter"}
-_SWITCHES = {"--async", "--stream-logs", "--quiet", "-q", "--log-http", "--no-user-output-enabled"}
-_BOOLEANS = {"--enable-web-access", "--use-chief-in-tf-config"}
+_GCLOUD_VALUES |= {"--impersonate-service-account", "--access-token-file", "--trace-token", "--filter"}
+_WITH_VALUE = {*_FLAGS, *_ACCELERATORS, *_OTHER, *_GCLOUD_VALUES} - {"--enable-web-access"}
+_SWITCHES = {"--enable-web-access", "--async", "--stream-logs", "--quiet", "-q", "--log-http"}
+_SWITCHES |= {"--no-user-output-enabled", "--user-output-enabled", "--no-log-http", "--no-enable-web-access"}
 
 
-def training_job(command: str | Sequence[str], env: Mapping[str, str] | None = None) -> TrainingJob:
-    """Return the job of a command line, see :meth:`TrainingJob.from_gcloud`."""
-    words = _words(command, env or {}) if isinstance(command, str) else [str(word) for word in command]
-    ours, user_args = _split(_after_action(words))
-    name, flags = _parse(ours)
-    config = document.load(flags["--config"]) if "--config" in flags else {}
+@dataclass(frozen=True)
+class Submission:
+    """What one command line submits.
+
+    :param job: the job as AI Platform's API has it: ``jobId``, ``labels``, ``trainingInput``.
+    :param problems: what is wrong with the command line itself.
+    :param notes: what was put for something that only running the script would tell.
+    """
+
+    job: Mapping[str, Any]
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass
+class _Line:
+    """A command line in its parts."""
+
+    names: list[str] = field(default_factory=list)
+    flags: dict[str, str] = field(default_factory=dict)
+    user_args: list[str] | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def submission(
+    command: str | Sequence[str], env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Submission:
+    """Return what the only submission in a command line or script submits.
+
+    :param command: the command line or script, or its words.
+    :param env: values of the shell variables in a text.
+    :param folder: where ``--config`` is looked for; the current one by default.
+    :raises InvalidTrainingJob: there is none, or more than one; it is no command line; a variable in it has
+        no value; its ``--config`` can't be read.
+    """
+    if not isinstance(command, str):
+        found = [Command(tuple(Value(str(word)) for word in command), {})]
+        first = found[0].words
+    else:
+        try:
+            found = commands(command, env or {})
+        except ValueError as error:
+            raise InvalidTrainingJob([f"not a command line: {error}"]) from error
+        first = found[0].words if found else ()
+    trainings = [line for line in found if is_submission(line)]
+    if not trainings:
+        begins = " ".join(word.text for word in first[:6])
+        raise InvalidTrainingJob([f"not 'gcloud ai-platform jobs submit training …': {begins}"])
+    if len(trainings) > 1:
+        raise InvalidTrainingJob([f"{len(trainings)} jobs are submitted; give one command line at a time"])
+    return read(trainings[0], folder or Path())
+
+
+def is_submission(command: Command) -> bool:
+    """Return whether a command submits a training job."""
+    return _after_action([word.text for word in command.words]) is not None
+
+
+def read(command: Command, folder: Path) -> Submission:
+    """Return what a command submits.
+
+    :param folder: where ``--config`` is looked for.
+    :raises InvalidTrainingJob: see :func:`submission`.
+    """
+    unknown = [reason for word in command.words for reason in word.unknown]
+    windows = [word.text for word in command.words if re.search(r"%[A-Za-z_]\w{2,}%", word.text)]
+    unknown += [f"{word}: variables of Windows can't be read; put their values in" for word in windows]
+    if unknown:
+        raise InvalidTrainingJob(list(dict.fromkeys(unknown)))
+    words = _after_action([word.text for word in command.words])
+    assert words is not None
+    line = _parse(words)
+    notes = [note for word in command.words for note in word.notes]
+    config, config_notes = _config(line.flags.get("--config"), command, folder)
     job: dict[str, Any] = dict(config) if "trainingInput" in config else {"trainingInput": config}
     given = _copy(job["trainingInput"] or {})
-    problems = _apply(flags, given)
-    if user_args:
-        given["args"] = user_args
+    _apply(line, given)
+    if line.user_args is not None:
+        given["args"] = line.user_args
     job["trainingInput"] = given
-    job["jobId"] = name
-    if "--labels" in flags:
-        job["labels"] = {**(job.get("labels") or {}), **_pairs(flags["--labels"], "--labels", problems)}
-    try:
-        made = from_ai_platform(job)
-    except InvalidTrainingJob as error:
-        raise InvalidTrainingJob([*problems, *error.problems]) from None
-    if problems:
-        raise InvalidTrainingJob(problems)
-    return made
+    job["jobId"] = line.names[0] if line.names else None
+    if "--labels" in line.flags:
+        job["labels"] = _pairs(line.flags["--labels"], "--labels", line.problems)
+    return Submission(job, line.problems, list(dict.fromkeys([*notes, *config_notes])))
 
 
-def _words(command: str, env: Mapping[str, str]) -> list[str]:
-    missing: list[str] = []
-
-    def value(found: re.Match[str]) -> str:
-        name = found.group(1) or found.group(2)
-        if name not in env:
-            missing.append(name)
-        return env.get(name, "")
-
-    try:
-        words = shlex.split(command.replace("\\\r\n", " ").replace("\\\n", " "), comments=True)
-    except ValueError as error:
-        raise InvalidTrainingJob([f"not a command line: {error}"]) from error
-    if any("$(" in word or "`" in word for word in words):
-        raise InvalidTrainingJob(
-            ["a command in the command line ($(…) or `…`) can't be run here: put its result in"]
-        )
-    words = [_VARIABLE.sub(value, word) for word in words]
-    if missing:
-        raise InvalidTrainingJob(
-            [f"${name}: the shell variable has no value here; give it in env" for name in missing]
-        )
-    return words
+def _after_action(words: Sequence[str]) -> list[str] | None:
+    """Return gcloud's flags before the command, and all that follows it; None if it is another command."""
+    # In a Makefile, '@' and '-' may come first.
+    starts = bool(words) and words[0].rsplit("/", 1)[-1].lstrip("@-") == "gcloud"
+    rest = list(words[1:] if starts else words)
+    before: list[str] = []
+    plain: list[str] = []
+    while rest and len(plain) < 4:
+        word = rest.pop(0)
+        if word.startswith("-"):
+            before.append(word)
+            if "=" not in word and word not in _SWITCHES and rest:
+                before.append(rest.pop(0))
+        elif word not in ("alpha", "beta") or plain:
+            plain.append(word)
+    if plain[:1] and plain[0] in _GROUPS and tuple(plain[1:]) == _ACTION:
+        return before + rest
+    return None
 
 
-def _after_action(words: Sequence[str]) -> list[str]:
-    plain = [word for word in words if word not in ("alpha", "beta")]
-    start = 1 if plain[:1] and plain[0].endswith("gcloud") else 0
-    rest = plain[start:]
-    if tuple(rest[:1]) not in _COMMANDS or tuple(rest[1:4]) != _ACTION:
-        raise InvalidTrainingJob([f"not 'gcloud ai-platform jobs submit training …': {' '.join(words[:6])}"])
-    return rest[4:]
-
-
-def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    if "--" not in words:
-        return list(words), []
-    at = words.index("--")
-    return list(words[:at]), list(words[at + 1 :])
-
-
-def _parse(words: Sequence[str]) -> tuple[str, dict[str, str]]:
-    names: list[str] = []
-    flags: dict[str, str] = {}
-    problems: list[str] = []
+def _parse(words: Sequence[str]) -> _Line:
+    line = _Line()
     queue = list(words)
     while queue:
         word = queue.pop(0)
+        if word == "--":
+            line.user_args = queue
+            break
         if not word.startswith("-"):
-            names.append(word)
+            line.names.append(word)
             continue
-        flag, equals, value = word.partition("=")
-        if flag in _BOOLEANS or flag in _SWITCHES or flag.removeprefix("--no-") in {b[2:] for b in _BOOLEANS}:
-            negative = flag.startswith("--no-")
-            flags[f"--{flag[5:]}" if negative else flag] = value or ("false" if negative else "true")
-            continue
-        if flag not in {*_FLAGS, *_ACCELERATORS, *_OTHER, *_GCLOUD_VALUES}:
-            problems.append(f"{flag}: no such flag of gcloud ai-platform jobs submit training")
+        name, equals, value = word.partition("=")
+        flag = name.replace("_", "-")
+        if flag in _SWITCHES:
+            line.flags[flag.replace("--no-", "--")] = value or str("--no-" not in flag)
+        elif flag not in _WITH_VALUE:
+            line.problems.append(_unknown_flag(flag))
             if not equals and queue and not queue[0].startswith("-"):
                 queue.pop(0)
-            continue
-        if not equals:
-            if not queue:
-                problems.append(f"{flag}: its value is missing")
-                continue
-            value = queue.pop(0)
-        flags[flag] = value
-    if len(names) != 1:
-        problems.append(f"one name of a job expected, got {names or 'none'}")
-    if problems:
-        raise InvalidTrainingJob(problems)
-    return names[0], flags
+        elif equals or queue:
+            line.flags[flag] = value if equals else queue.pop(0)
+        else:
+            line.problems.append(f"{flag}: its value is missing")
+    if len(line.names) != 1:
+        line.problems.append(f"one name of a job expected, got {line.names or 'none'}")
+    return line
 
 
-def _apply(flags: Mapping[str, str], given: dict[str, Any]) -> list[str]:
-    problems: list[str] = []
+def _unknown_flag(flag: str) -> str:
+    if flag == "--flags-file":
+        return "--flags-file: can't be read here; write its flags into the command line"
+    return f"{flag}: no such flag of gcloud ai-platform jobs submit training"
+
+
+def _config(name: str | None, command: Command, folder: Path) -> tuple[dict[str, Any], Sequence[str]]:
+    if name is None:
+        return {}, ()
+    written = command.files.get(name)
+    if written is None:
+        return document.load(folder / name), ()
+    if written.unknown:
+        raise InvalidTrainingJob([f"{name}: {reason}" for reason in written.unknown])
+    value = document.parse(written.text, name)
+    if not isinstance(value, dict):
+        raise InvalidTrainingJob([f"{name}: a mapping expected, found {type(value).__name__}"])
+    return value, written.notes
+
+
+def _apply(line: _Line, given: dict[str, Any]) -> None:
+    flags = line.flags
     for flag, path in _FLAGS.items():
         if flag in flags:
-            value: Any = flags[flag]
-            if flag in _BOOLEANS:
-                value = value.lower() == "true"
-            _set(given, path, value)
+            is_switch = flag in ("--enable-web-access", "--use-chief-in-tf-config")
+            _set(given, path, flags[flag].lower() == "true" if is_switch else flags[flag])
     for flag, path in _ACCELERATORS.items():
         if flag in flags:
-            pairs = _pairs(flags[flag], flag, problems)
-            kind = pairs.get("type", "").upper().replace("-", "_")
-            _set(given, path, {"type": kind, "count": pairs.get("count", "1")})
+            pairs = _pairs(flags[flag], flag, line.problems)
+            _set(given, path, {"type": pairs.get("type", ""), "count": pairs.get("count", "1")})
     if "--scale-tier" in flags:
-        given["scaleTier"] = flags["--scale-tier"].upper().replace("-", "_")
-    for flag in ("--packages", "--package-path"):
-        if flag in flags:
-            _set(given, "packageUris", flags[flag].split(","))
+        given["scaleTier"] = flags["--scale-tier"]
+    packages = [flags[flag] for flag in ("--package-path", "--packages") if flag in flags]
+    if packages:
+        given["packageUris"] = [uri for text in packages for uri in text.split(",")]
     if "--kms-key" in flags:
-        _set(given, "encryptionConfig.kmsKeyName", _kms_key(flags, problems))
-    for role in ("master", "worker", "parameter-server"):
+        _set(given, "encryptionConfig.kmsKeyName", _kms_key(flags, line.problems))
+    for role in ("worker", "parameter-server"):
         machine, count = f"--{role}-machine-type", f"--{role}-count"
-        if role != "master" and (machine in flags) != (count in flags) and not given.get(_FLAGS[machine]):
-            problems.append(f"{machine} and {count} belong together")
-    if flags.keys() & {"--master-machine-type"} and "scaleTier" not in given:
+        if (machine in flags) != (count in flags) and not given.get(_FLAGS[machine]):
+            line.problems.append(f"{machine} and {count} belong together")
+    if "--master-machine-type" in flags and "scaleTier" not in given:
         given["scaleTier"] = "CUSTOM"
-    return problems
 
 
 def _kms_key(flags: Mapping[str, str], problems: list[str]) -> str:
@@ -196,7 +249,10 @@ def _kms_key(flags: Mapping[str, str], problems: list[str]) -> str:
 
 def _pairs(text: str, flag: str, problems: list[str]) -> dict[str, str]:
     pairs = {}
-    for part in filter(None, text.split(",")):
+    # gcloud topic escaping: ^:^a=b:c=d has ':' between the pairs.
+    other = re.fullmatch(r"\^([^^]+)\^(.*)", text, re.DOTALL)
+    parts = other.group(2).split(other.group(1)) if other else text.split(",")
+    for part in filter(None, parts):
         name, equals, value = part.partition("=")
         if not equals:
             problems.append(f"{flag}: {part!r} is not KEY=VALUE")

@@ -67,3 +67,6 @@ MACHINES = {
     "complex_model_l_v100": LegacyMachine("n1-standard-32", "NVIDIA_TESLA_V100:8"),
     "n1-highcpu-8": LegacyMachine("n1-standard-8", None, "Vertex AI's n1-highcpu starts at 16 cores"),
 }
+
+# TPUs beside a master, which the master drove over the network.
+TPU_MACHINES = ("cloud_tpu", "standard_tpu")

@@ -158,17 +158,32 @@ class TrainingJob:
         return training_job(source)
 
     @classmethod
-    def from_gcloud(cls, command: str | Sequence[str], env: Mapping[str, str] | None = None) -> TrainingJob:
+    def from_gcloud(
+        cls,
+        command: str | Sequence[str],
+        env: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
+    ) -> TrainingJob:
         """Return the job that ``gcloud ai-platform jobs submit training …`` would have started.
 
-        :param command: the command line, as one text or in words.
-        :param env: values of the shell variables in a command given as text.
+        :param command: the command line, or a script that holds it and sets variables for it, as one text; or
+            the command line in words.
+        :param env: values of the shell variables in a text that it does not set itself, or sets in a way that
+            only running it would tell. ``$(date +FORMAT)`` becomes a template with the run's date.
+        :param folder: where ``--config`` is looked for; the current one by default.
         :return: as :meth:`from_ai_platform`; flags override ``--config``.
         :raises InvalidTrainingJob: as :meth:`from_ai_platform`, and for an unknown flag or variable.
         """
-        from airflow_ml_provider.jobs.gcloud import training_job
+        from airflow_ml_provider.jobs import ai_platform, gcloud
 
-        return training_job(command, env)
+        submission = gcloud.submission(command, env, Path(folder) if folder else None)
+        try:
+            job = ai_platform.training_job(submission.job, submission.notes)
+        except InvalidTrainingJob as error:
+            raise InvalidTrainingJob([*submission.problems, *error.problems]) from None
+        if submission.problems:
+            raise InvalidTrainingJob(submission.problems)
+        return job
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""

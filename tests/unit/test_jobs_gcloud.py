@@ -102,3 +102,41 @@ def test_a_cluster_with_accelerators_and_a_key():
 def test_what_is_wrong_is_said(command, message):
     with pytest.raises(InvalidTrainingJob, match=message.replace("$", r"\$")):
         TrainingJob.from_gcloud(command)
+
+
+def test_labels_on_the_command_line_replace_those_of_the_file(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        f"labels: {{a: b}}\ntrainingInput: {{masterConfig: {{imageUri: '{IMAGE}'}}}}\n"
+    )
+    line = "gcloud ai-platform jobs submit training j --config c.yaml"
+    assert TrainingJob.from_gcloud(line, folder=tmp_path).labels == {"a": "b"}
+    assert TrainingJob.from_gcloud(f"{line} --labels=c=d", folder=tmp_path).labels == {"c": "d"}
+    assert TrainingJob.from_gcloud(f"{line} --labels ^:^c=d:e=f", folder=tmp_path).labels == {
+        "c": "d",
+        "e": "f",
+    }
+
+
+def test_retired_gpus_are_replaced_by_as_many_as_the_machine_can_have():
+    job = TrainingJob.from_gcloud(
+        f"gcloud ai-platform jobs submit training j --master-image-uri {IMAGE} --scale-tier custom "
+        "--master-machine-type n1-standard-32 --master-accelerator type=nvidia-tesla-k80,count=1"
+    )
+    assert job.accelerator == "NVIDIA_TESLA_T4:2"
+    assert any("1 x NVIDIA_TESLA_K80 became 2 x NVIDIA_TESLA_T4" in note for note in job.migration_notes)
+
+
+def test_a_switch_with_a_value_does_not_take_the_jobs_name():
+    job = TrainingJob.from_gcloud(
+        f"gcloud beta ai-platform jobs submit training --use-chief-in-tf-config true "
+        f"--enable-web-access j --master-image-uri={IMAGE}"
+    )
+    assert job.display_name == "j"
+    assert job.enable_web_access is True
+
+
+def test_flags_in_a_file_are_not_passed_over():
+    with pytest.raises(InvalidTrainingJob, match="--flags-file: can't be read here"):
+        TrainingJob.from_gcloud(
+            f"gcloud ai-platform jobs submit training j --flags-file f --master-image-uri {IMAGE}"
+        )
