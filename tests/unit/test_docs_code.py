@@ -1,0 +1,29 @@
+"""The code in the docs runs as it stands: YAML files are written first, blocks of Python follow each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+# Pages whose code needs nothing but the package.
+PAGES = ["training-job.md", "moving-from-ai-platform.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for language, code in blocks:
+        if language == "yaml":
+            name = re.match(r"# (\S+\.yaml)\n", code)
+            assert name, f"{page}: a YAML block begins with '# NAME.yaml'"
+            Path(name.group(1)).write_text(code)
+        elif language == "python":
+            exec(compile(code, page, "exec"), names)
+        else:
+            pytest.fail(f"{page}: nothing knows how to run a block of {language}")
