@@ -1,4 +1,4 @@
-"""The code in the docs runs as it stands: YAML files are written first, blocks of Python follow each other."""
+"""The code in the docs runs as it stands: YAML files are written first, Python blocks follow each other."""
 
 from __future__ import annotations
 
