@@ -2,37 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowException,
     AirflowFailException,
+    AirflowTaskTimeout,
     BaseHook,
     BaseOperator,
     BaseOperatorLink,
     BaseSensorOperator,
     Context,
     XCom,
+    conf,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey as TaskInstanceKey
 
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
 __all__ = [
     "DAG",
     "AirflowException",
     "AirflowFailException",
+    "AirflowTaskTimeout",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "XCom",
+    "default_deferrable",
+    "deferral_errors",
+    "in_thread",
+    "notes_of",
     "run_of",
     "skip_downstream",
+    "task_state",
+    "triggers_have_on_kill",
 ]
+
+
+def default_deferrable() -> bool:
+    """Return whether operators shall wait in the triggerer: ``operators.default_deferrable``."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def triggers_have_on_kill() -> bool:
+    """Return whether Airflow tells a trigger that its task was killed: since 3.3."""
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "on_kill") and "on_kill" in vars(BaseTrigger)
+
+
+def deferral_errors() -> tuple[type[Exception], ...]:
+    """Return what a task raises that Airflow resumes because its trigger failed or was out of time."""
+    try:
+        from airflow.sdk import exceptions
+    except ImportError:
+        from airflow import exceptions  # type: ignore[no-redef]
+    names = ("TaskDeferralError", "TaskDeferralTimeout")
+    return tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))
+
+
+def task_deferred() -> type[BaseException]:
+    """Return what a task raises to be deferred."""
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    return TaskDeferred
+
+
+async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call what blocks, such as Airflow's connections, from the triggerer's event loop."""
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(function)(*arguments)
+
+
+async def task_state(ti: Any) -> str | None:
+    """Return the state in the database of a trigger's task, e.g. ``deferred``; None if it has none.
+
+    :raises Exception: it can't be read.
+    """
+    if ti is None:
+        raise RuntimeError("the trigger was not told its task")
+    return await in_thread(_task_state, ti)
+
+
+def _task_state(ti: Any) -> str | None:
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        state = _task_state_in_database(ti)
+    else:
+        found = RuntimeTaskInstance.get_task_states(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+        tasks = found.get(ti.run_id, {})
+        state = tasks.get(f"{ti.task_id}_{ti.map_index}", tasks.get(ti.task_id))
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _task_state_in_database(ti: Any) -> Any:
+    from airflow.models import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return (
+            session.query(TaskInstance.state)
+            .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+            .scalar()
+        )
+
+
+class Notes:
+    """What a task notes for its next try, in Airflow's task state store (3.3); elsewhere nothing is kept.
+
+    :param store: the store in the task's context, or None.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def read(self, key: str) -> Any:
+        """Return what was noted, or None. A store that can't be read is as good as an empty one."""
+        try:
+            return self._store.get(key) if self._store is not None else None
+        except Exception:
+            log.warning("Could not read the task state store", exc_info=True)
+            return None
+
+    def write(self, key: str, value: Any) -> None:
+        """Note something. It is a hint only, so a failure is no reason to fail the task."""
+        try:
+            if self._store is not None:
+                self._store.set(key, value)
+        except Exception:
+            log.warning("Could not write to the task state store", exc_info=True)
+
+
+def notes_of(context: Any) -> Notes:
+    """Return the notes of the task in a context."""
+    return Notes(context.get("task_state_store"))
 
 
 def skip_downstream(operator: BaseOperator, context: Context) -> None:
@@ -72,4 +189,5 @@ def run_of(context: Any, retries: int) -> dict[str, Any]:
         "map_index": ti.map_index if ti.map_index is not None else -1,
         "generation": max(0, (ti.max_tries or 0) - retries),
         "try_number": ti.try_number,
+        "loop": str(getattr(ti, "region_id", None) or ""),
     }

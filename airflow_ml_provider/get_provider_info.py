@@ -39,8 +39,12 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_ml_provider.sensors.training"]}
         ],
         "hooks": [{"integration-name": integration, "python-modules": ["airflow_ml_provider.hooks.vertex"]}],
+        "triggers": [
+            {"integration-name": integration, "python-modules": ["airflow_ml_provider.triggers.training"]}
+        ],
         "extra-links": [
             "airflow_ml_provider.links.TrainingJobLink",
             "airflow_ml_provider.links.TrainingLogsLink",
+            "airflow_ml_provider.links.TrainingTensorBoardLink",
         ],
     }

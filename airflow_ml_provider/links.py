@@ -38,7 +38,16 @@ class TrainingLogsLink(_JobLink):
     key = "training_logs_url"
 
 
+class TrainingTensorBoardLink(_JobLink):
+    """The job in TensorBoard, if it has an instance."""
+
+    name = "TensorBoard"
+    key = "training_tensorboard_url"
+
+
 def persist(context: Any, job: Job) -> None:
     """Make the buttons of a task lead to its job, as soon as there is one."""
     context["ti"].xcom_push(key=TrainingJobLink.key, value=job.console_url)
     context["ti"].xcom_push(key=TrainingLogsLink.key, value=job.logs_url)
+    if job.tensorboard_url is not None:
+        context["ti"].xcom_push(key=TrainingTensorBoardLink.key, value=job.tensorboard_url)

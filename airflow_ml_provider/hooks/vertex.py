@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_ml_provider.models.store import ModelStore
     from airflow_ml_provider.vertex.client import VertexClient
-    from airflow_ml_provider.vertex.runner import JobRunner
+    from airflow_ml_provider.vertex.protocol import JobProtocol
+    from airflow_ml_provider.vertex.requests import Requests
 
 
 class VertexHook(GoogleBaseHook):
@@ -34,28 +36,39 @@ class VertexHook(GoogleBaseHook):
     ) -> None:
         super().__init__(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain)
 
-    def get_client(self, *, region: str, project_id: str | None = None) -> VertexClient:
+    def get_client(
+        self,
+        *,
+        region: str,
+        project_id: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> VertexClient:
         """Return the client for jobs in one region.
 
         :param region: e.g. ``europe-west4``.
         :param project_id: the connection's project by default.
+        :param sleep: lets time pass between tries and looks.
         :raises AirflowException: neither the argument nor the connection names a project, or the region
             can't exist.
         """
         from airflow_ml_provider.vertex.client import VertexClient
+
+        return VertexClient(self.get_requests(region, project_id), self.get_credentials(), sleep=sleep)
+
+    def get_requests(self, region: str, project_id: str | None = None) -> Requests:
+        """Return the requests of one project and region; see :meth:`get_client`."""
         from airflow_ml_provider.vertex.requests import Requests
 
         try:
-            requests = Requests(project=self._project(project_id), region=region)
+            return Requests(project=self._project(project_id), region=region)
         except ValueError as error:
             raise AirflowException(str(error)) from error
-        return VertexClient(requests, self.get_credentials())
 
-    def get_runner(self, *, region: str, project_id: str | None = None) -> JobRunner:
-        """Return what runs a job and waits for it, see :class:`JobRunner`."""
-        from airflow_ml_provider.vertex.runner import JobRunner
+    def get_protocol(self, regions: Sequence[str], project_id: str | None = None) -> JobProtocol:
+        """Return what runs a job in one of several regions, see :class:`JobProtocol`."""
+        from airflow_ml_provider.vertex.protocol import JobProtocol
 
-        return JobRunner(self.get_client(region=region, project_id=project_id), self.log)
+        return JobProtocol([self.get_requests(region, project_id) for region in regions], self.log)
 
     def get_store(self, root: str, model: str, project_id: str | None = None) -> ModelStore:
         """Return the store of one model.

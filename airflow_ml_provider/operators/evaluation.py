@@ -12,6 +12,8 @@ from airflow_ml_provider.operators.training import TrainingJobOperator
 
 if TYPE_CHECKING:
     from airflow_ml_provider.compat import Context
+    from airflow_ml_provider.models.store import ModelStore
+    from airflow_ml_provider.vertex.job import Job
 
 
 class EvaluateModelOperator(TrainingJobOperator):
@@ -58,13 +60,11 @@ class EvaluateModelOperator(TrainingJobOperator):
         self.version = version
         self.data = data
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the evaluation and read its result."""
-        from airflow_ml_provider.hooks.vertex import VertexHook
+    def training_job(self, context: Context) -> TrainingJob:
+        """Return the job with what it has to compare."""
         from airflow_ml_provider.models.errors import ModelStoreError
 
-        hook = VertexHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-        store = hook.get_store(self.root, self.model, self.project_id)
+        store = self._store()
         try:
             store.verify(self.version)
             champion = store.champion()
@@ -84,10 +84,14 @@ class EvaluateModelOperator(TrainingJobOperator):
         for file in files:
             args += ["--test-file", file]
         args += ["--output", store.evaluation_uri(self.version)]
-        spec = TrainingJob.from_dict(self.job)
-        job = self._run(replace(spec, args=[*spec.args, *args]), context)
-        if not self.wait_for_completion:
-            return job.summary()
+        spec = super().training_job(context)
+        return replace(spec, args=[*spec.args, *args])
+
+    def result(self, context: Context, job: Job) -> dict[str, Any]:
+        """Read what the job found."""
+        from airflow_ml_provider.models.errors import ModelStoreError
+
+        store = self._store()
         try:
             evaluation = store.evaluation(self.version)
         except ModelStoreError as error:
@@ -100,3 +104,9 @@ class EvaluateModelOperator(TrainingJobOperator):
             "champion_metrics": dict(evaluation.champion.metrics) if evaluation.champion else None,
             **job.summary(),
         }
+
+    def _store(self) -> ModelStore:
+        from airflow_ml_provider.hooks.vertex import VertexHook
+
+        hook = VertexHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        return hook.get_store(self.root, self.model, self.project_id)

@@ -30,10 +30,23 @@ class JobIdentity:
 
     @classmethod
     def of_task(
-        cls, *, dag_id: str, run_id: str, task_id: str, map_index: int, generation: int, try_number: int
+        cls,
+        *,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int,
+        generation: int,
+        try_number: int,
+        loop: str = "",
     ) -> JobIdentity:
-        """Return the identity of a task instance; ``map_index`` is -1 where it is not mapped."""
-        text = "\x00".join([dag_id, run_id, task_id, str(map_index)])
+        """Return the identity of a task instance.
+
+        :param map_index: -1 where it is not mapped.
+        :param loop: the region of a task loop (Airflow 3.4), where two task instances share all the rest.
+        """
+        parts = [dag_id, run_id, task_id, str(map_index), *([loop] if loop else [])]
+        text = "\x00".join(parts)
         return cls(hashlib.sha256(text.encode()).hexdigest()[:32], generation, try_number)
 
     @property

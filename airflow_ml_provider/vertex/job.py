@@ -22,6 +22,11 @@ class Job:
     :param state: e.g. ``JOB_STATE_RUNNING``.
     :param error_message: why it failed; the service sets it up to a minute after the job's end.
     :param output_dir: its base output directory, or None.
+    :param replicas: how many machines it has.
+    :param accelerators: how many it has, over all replicas.
+    :param spot: whether its machines are Spot machines.
+    :param tensorboard: the TensorBoard instance that shows it, or None.
+    :param restarts: how often the service started its replicas again; None if its log was not read.
     """
 
     name: str
@@ -35,12 +40,18 @@ class Job:
     error_message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     output_dir: str | None = None
+    replicas: int = 0
+    accelerators: int = 0
+    spot: bool = False
+    tensorboard: str | None = None
+    restarts: int | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], project: str) -> Job:
         """Read the JSON of ``customJobs.get``."""
         error = value.get("error", {})
         spec = value.get("jobSpec", {})
+        pools = [pool for pool in spec.get("workerPoolSpecs", []) if pool.get("machineSpec")]
         return cls(
             name=value["name"],
             project=project,
@@ -53,6 +64,13 @@ class Job:
             error_message=error.get("message", ""),
             labels=dict(value.get("labels", {})),
             output_dir=spec.get("baseOutputDirectory", {}).get("outputUriPrefix"),
+            replicas=sum(int(pool.get("replicaCount", 0)) for pool in pools),
+            accelerators=sum(
+                int(pool.get("replicaCount", 0)) * int(pool["machineSpec"].get("acceleratorCount", 0))
+                for pool in pools
+            ),
+            spot=spec.get("scheduling", {}).get("strategy") == "SPOT",
+            tensorboard=spec.get("tensorboard"),
         )
 
     @property
@@ -87,8 +105,32 @@ class Job:
         query = quote(log_filter(self.id), safe="")
         return f"{_CONSOLE}/logs/query;query={query}?project={quote(self.project)}"
 
+    @property
+    def tensorboard_url(self) -> str | None:
+        """Its page in TensorBoard, if it has an instance. As in Google's SDK, ``console_utils``."""
+        if self.tensorboard is None:
+            return None
+        experiment = f"{self.tensorboard}/experiments/{self.id}".replace("/", "+")
+        return f"https://{self.region}.tensorboard.googleusercontent.com/experiment/{experiment}"
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """How long it waited for machines; None as long as it waits."""
+        return (self.start_time - self.create_time).total_seconds() if self.start_time else None
+
+    @property
+    def run_seconds(self) -> float | None:
+        """How long it ran; None as long as it runs, 0 if it never did."""
+        if self.end_time is None:
+            return None
+        return (self.end_time - self.start_time).total_seconds() if self.start_time else 0.0
+
     def summary(self) -> dict[str, Any]:
-        """Return what downstream tasks want to know, as JSON."""
+        """Return what downstream tasks want to know, as JSON.
+
+        ``job_id`` is the number that AI Platform's operators called so, for templates from that time.
+        """
+        run = self.run_seconds
         return {
             "job": self.name,
             "job_id": self.id,
@@ -96,9 +138,15 @@ class Job:
             "state": self.state,
             "labels": dict(self.labels),
             "output_dir": self.output_dir,
+            "model_dir": f"{self.output_dir.rstrip('/')}/model/" if self.output_dir else None,
             "create_time": self.create_time.isoformat(),
             "start_time": self.start_time.isoformat() if self.start_time else None,
             "end_time": self.end_time.isoformat() if self.end_time else None,
+            "queue_seconds": self.queue_seconds,
+            "run_seconds": run,
+            "replica_hours": None if run is None else round(self.replicas * run / 3600, 6),
+            "accelerator_hours": None if run is None else round(self.accelerators * run / 3600, 6),
+            "restarts": self.restarts,
             "console_url": self.console_url,
         }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ class ApiRequest:
     """One HTTP request.
 
     :param action: what it does, for error messages: "create a CustomJob in …".
-    :param idempotent: whether sending it again can do no harm.
+    :param deadline: seconds after which an answer is not waited for any more.
     """
 
     action: str
@@ -29,7 +29,7 @@ class ApiRequest:
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
-    idempotent: bool = True
+    deadline: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,15 @@ class Requests:
             raise ValueError(f"{self.project!r} is not a Google Cloud project id; set it on the connection")
         if not _REGION.match(self.region or ""):
             raise ValueError(f"{self.region!r} is not a region such as europe-west4")
-        host = f"https://{self.region}-aiplatform.googleapis.com"
+        host = _regional_host(self.region)
         object.__setattr__(self, "vertex", self.vertex or endpoint("VERTEX_AI_EMULATOR_HOST", host))
         host = "https://logging.googleapis.com"
         object.__setattr__(self, "logging", self.logging or endpoint("CLOUD_LOGGING_EMULATOR_HOST", host))
+
+    def in_region(self, region: str) -> Requests:
+        """Return the same for another region."""
+        regional = self.vertex == _regional_host(self.region)
+        return replace(self, region=region, vertex="" if regional else self.vertex)
 
     @property
     def parent(self) -> str:
@@ -67,7 +72,7 @@ class Requests:
         """Create a CustomJob. Vertex AI takes no request id, so sending it twice makes two."""
         url = f"{self.vertex}/v1/{self.parent}/customJobs"
         action = f"create a CustomJob in {self.parent}"
-        return ApiRequest(action, "POST", url, body=custom_job, idempotent=False)
+        return ApiRequest(action, "POST", url, body=custom_job)
 
     def get_job(self, name: str) -> ApiRequest:
         """Read a CustomJob."""
@@ -77,9 +82,14 @@ class Requests:
         """Ask for a CustomJob's end; it comes later."""
         return ApiRequest(f"cancel {job_name(name)}", "POST", f"{self.vertex}/v1/{name}:cancel", body={})
 
-    def list_jobs(self, filter: str, page_token: str = "") -> ApiRequest:
-        """List CustomJobs, 100 a page, without their specifications."""
+    def list_jobs(self, filter: str, page_token: str = "", *, states_only: bool = False) -> ApiRequest:
+        """List CustomJobs, 100 a page.
+
+        :param states_only: leave out all but name, state, labels and creation time.
+        """
         params = {"filter": filter, "pageSize": "100"}
+        if states_only:
+            params["readMask"] = "name,state,labels,createTime"
         if page_token:
             params["pageToken"] = page_token
         action = f"list the CustomJobs in {self.parent} with {filter}"
@@ -92,14 +102,18 @@ class Requests:
         *,
         after: datetime | None = None,
         newest_first: bool = False,
+        replica: str | None = None,
         page_token: str = "",
     ) -> ApiRequest:
         """List entries of a job's log.
 
         :param page_size: at most 1000.
         :param after: only entries from this time on.
+        :param replica: only this one's, e.g. ``workerpool0-0``.
         """
         text = log_filter(job_id)
+        if replica is not None:
+            text += f' AND resource.labels.task_name="{replica}"'
         if after is not None:
             text += f' AND timestamp>="{after.isoformat()}"'
         body: dict[str, Any] = {
@@ -123,6 +137,10 @@ def endpoint(variable: str, default: str) -> str:
     return host if "://" in host else f"http://{host}"
 
 
+def _regional_host(region: str) -> str:
+    return f"https://{region}-aiplatform.googleapis.com"
+
+
 def job_name(name: str) -> str:
     """Return a job's name if it is one.
 
@@ -131,15 +149,3 @@ def job_name(name: str) -> str:
     if not _JOB_NAME.match(name):
         raise ValueError(f"{name!r} is not projects/PROJECT/locations/REGION/customJobs/ID")
     return name
-
-
-def log_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return log entries as lines: replica, then text."""
-    lines = []
-    for entry in entries:
-        text = entry.get("textPayload")
-        if text is None:
-            text = (entry.get("jsonPayload") or {}).get("message", "")
-        replica = entry.get("resource", {}).get("labels", {}).get("task_name", "service")
-        lines += [f"[{replica}] {line}" for line in str(text).rstrip("\n").split("\n")]
-    return lines

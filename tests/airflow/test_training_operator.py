@@ -12,7 +12,7 @@ import pytest
 
 from airflow_ml_provider.compat import AirflowException, AirflowFailException
 from airflow_ml_provider.hooks.vertex import VertexHook
-from airflow_ml_provider.jobs import InvalidTrainingJob, Replicas, TrainingJob
+from airflow_ml_provider.jobs import Replicas, TrainingJob
 from airflow_ml_provider.operators import TrainingJobOperator
 from airflow_ml_provider.sensors import TrainingJobSensor
 from tests.conftest import IMAGE, REPOSITORY
@@ -99,7 +99,7 @@ def test_an_unknown_image_fails_the_task_and_names_the_image(emulator, script):
 def test_a_job_is_checked_again_once_its_templates_are_rendered(emulator):
     task = operator(job={"image_uri": "{{ var.value.image }}"})
     task.job["image_uri"] = "not an image"
-    with pytest.raises(InvalidTrainingJob, match="image_uri"):
+    with pytest.raises(AirflowFailException, match="image_uri"):
         task.execute({"ti": TaskInstance()})
 
 
