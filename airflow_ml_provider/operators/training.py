@@ -187,7 +187,7 @@ class TrainingJobOperator(BaseOperator):
     def on_kill(self) -> None:
         """Cancel the job that this task waits for. Runs in a signal handler, with seconds to live."""
         self._killed = True
-        running, client = self._running, self._client
+        running, client = self._known_job(), self._client
         if not self.cancel_on_kill or running is None or client is None or running.is_over:
             return
         error = client.cancel_within(running.name, CANCEL_WITHIN)
@@ -335,7 +335,7 @@ class TrainingJobOperator(BaseOperator):
             failed = airflow_error(error)
             ti = context["ti"]
             last = not isinstance(failed, TrainingFailed) or ti.try_number > (ti.max_tries or 0)
-            job = getattr(error, "job", None) or self._running
+            job = getattr(error, "job", None) or self._known_job()
             if last and job is not None and not job.is_over and self._client is not None:
                 if self.cancel_on_kill and not self._killed:
                     trouble = self._client.cancel_within(job.name, CANCEL_WITHIN)
@@ -351,7 +351,7 @@ class TrainingJobOperator(BaseOperator):
         """
         if not self._killed:
             return
-        job = self._running
+        job = self._known_job()
         if job is not None and self.cancel_on_kill and not job.is_over:
             self._note(context, job.name, given_up=True)
             if self._client is not None:
@@ -360,6 +360,10 @@ class TrainingJobOperator(BaseOperator):
         if job is not None and not self.cancel_on_kill:
             what = f"{job.name} runs on, a retry of this task finds it"
         raise TrainingFailed(RuntimeError(f"The task was told to stop (SIGTERM); {what}"))
+
+    def _known_job(self) -> Job | None:
+        created = self._protocol.created if self._protocol is not None else None
+        return self._running or created
 
     def _connect(self, context: Context) -> tuple[VertexClient, JobProtocol]:
         if self._client is None or self._protocol is None:

@@ -34,9 +34,10 @@ def decide(
 ) -> Decision:
     """Decide about all jobs with a task's key.
 
-    Adopted is the oldest job that is active, or succeeded where this is a retry. Jobs of a newer generation
-    count as current: this try is then a leftover, or ``retries`` was edited; either way a second job would
-    be wrong. All other active jobs are superseded.
+    Adopted is the oldest job that is active, or, where this is a retry, that succeeded, or failed for a
+    reason that the next job would meet too: had a try told Airflow of that, there would be no further one.
+    Jobs of a newer generation count as current: this try is then a leftover, or ``retries`` was edited;
+    either way a second job would be wrong. All other active jobs are superseded.
 
     :param jobs: in any order.
     :param given_up: names of jobs whose end an earlier try asked for; never adopted.
@@ -50,9 +51,14 @@ def decide(
             return False
         # On a first try, an older success belongs to a run of the same name that was deleted.
         own = identity.try_number > 1 or (created_after is not None and job.create_time > created_after)
-        return job.state in states.ADOPTABLE or (job.succeeded and own)
+        return job.state in states.ADOPTABLE or (own and (job.succeeded or failed_for_good(job)))
 
     adopt = next(filter(usable, current), None)
     cancel = tuple(job for job in ordered if job != adopt and job.state in states.ADOPTABLE)
     short = (job for job in current if job.state == states.FAILED and issubclass(failure_kind(job), StockOut))
     return Decision(adopt, cancel, frozenset(job.region for job in short))
+
+
+def failed_for_good(job: Job) -> bool:
+    """Return whether a job failed in a way that another one would too."""
+    return job.state in (states.FAILED, states.EXPIRED) and failure_kind(job).permanent

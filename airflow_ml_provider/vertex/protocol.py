@@ -98,6 +98,8 @@ class JobProtocol:
         self._now = now
         self._calls = {requests.region: Calls(requests, policy, clock) for requests in regions}
         self._first = regions[0]
+        # The last job that was created, known before it is settled whether it is the one to keep.
+        self.created: Job | None = None
         self._policy = policy
 
     def calls_for(self, job: str) -> Calls:
@@ -150,6 +152,7 @@ class JobProtocol:
                 hinted = None
             if hinted is not None and hinted.labels.get("airflow-key") == identity.key:
                 jobs.append(hinted)
+        jobs = yield from self._with_reasons(jobs)
         decision = decide(jobs, identity, hint.given_up, created_after)
         yield from self._cancel_all(decision.cancel)
         return decision
@@ -172,7 +175,7 @@ class JobProtocol:
         while True:
             yield from self._await_turn(calls, began)
             try:
-                job = yield from calls.create(body)
+                job = self.created = yield from calls.create(body)
                 break
             except RateLimited as error:
                 # A clear no: there is no job, only too many requests.
@@ -322,6 +325,13 @@ class JobProtocol:
             tail = yield from read_tail(self.calls_for(job.name), job, replica, LOG_TAIL)
         raise job_failure(job, tail)
 
+    def _with_reasons(self, jobs: Sequence[Job]) -> Steps[list[Job]]:
+        known = []
+        for job in jobs:
+            fresh = job.end_time is None or (self._now() - job.end_time).total_seconds() < ERROR_DELAY
+            known.append((yield from self._with_reason(job)) if fresh else job)
+        return known
+
     def _with_reason(self, job: Job) -> Steps[Job]:
         waited = 0.0
         while not job.error_message and job.state == states.FAILED and waited < ERROR_DELAY:
@@ -405,10 +415,11 @@ class Patience:
         self._name = name
         self._clock = clock
         self._since: float | None = None
+        self._gone_since: float | None = None
 
     def answered(self) -> None:
         """Note that the job was read."""
-        self._since = None
+        self._since = self._gone_since = None
 
     def failed(self, error: RequestError) -> None:
         """Note that it was not.
@@ -416,12 +427,15 @@ class Patience:
         :raises JobGone: it has not existed for a minute.
         :raises UnknownOutcome: there has been no answer for 15 minutes.
         """
-        if self._since is None:
-            self._since = self._clock()
-        elapsed = self._clock() - self._since
-        if isinstance(error, NotFound) and elapsed >= GONE_FOR:
-            raise JobGone(f"{self._name} does not exist any more: somebody deleted it") from error
-        if elapsed > UNREADABLE_FOR:
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        if isinstance(error, NotFound):
+            self._gone_since = now if self._gone_since is None else self._gone_since
+            if now - self._gone_since >= GONE_FOR:
+                raise JobGone(f"{self._name} does not exist any more: somebody deleted it") from error
+        else:
+            self._gone_since = None
+        if now - self._since > UNREADABLE_FOR:
             raise UnknownOutcome(
                 f"{self._name} could not be read for {UNREADABLE_FOR / 60:.0f} minutes and may still be "
                 f"running: {error}\nA retry of this task will find it again."

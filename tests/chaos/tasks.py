@@ -6,7 +6,7 @@ from __future__ import annotations
 import requests  # noqa: F401
 
 import airflow_ml_provider.hooks.vertex
-import airflow_ml_provider.vertex.runner  # noqa: F401
+import airflow_ml_provider.vertex.protocol  # noqa: F401
 from airflow_ml_provider.jobs import TrainingJob
 from airflow_ml_provider.operators import TrainingJobOperator
 from airflow_ml_provider.sensors import TrainingJobSensor

@@ -8,7 +8,7 @@ import pytest
 from airflow_ml_provider.vertex import errors, states
 from airflow_ml_provider.vertex.identity import JobIdentity
 from airflow_ml_provider.vertex.protocol import Hint, JobProtocol
-from tests.unit.vertex_service import REGIONS, Service, entry, unavailable
+from tests.unit.vertex_service import REGIONS, START, Service, entry, unavailable
 
 FIRST_TRY = JobIdentity("abc", generation=0, try_number=1)
 RETRY = JobIdentity("abc", generation=0, try_number=2)
@@ -60,11 +60,29 @@ def test_a_retry_adopts_the_job_that_runs_or_succeeded(protocol, service, state)
     assert len(service.jobs) == 1
 
 
-@pytest.mark.parametrize("state", [states.FAILED, states.CANCELLED, states.CANCELLING, states.EXPIRED])
+@pytest.mark.parametrize("state", [states.FAILED, states.CANCELLED, states.CANCELLING])
 def test_a_retry_after_a_failed_or_cancelled_job_creates_a_new_one(protocol, service, state):
-    earlier = service.add(state)
+    earlier = service.add(state, endTime=START.isoformat())
+    service.sleep(3600)
     assert start(service, protocol, RETRY).name != earlier
     assert service.cancelled == []
+
+
+def test_a_retry_does_not_bill_again_what_failed_for_good_while_nobody_looked(protocol, service):
+    name = service.add(states.FAILED)
+    late = {"code": 3, "message": "The replica workerpool0-0 exited with a non-zero status of 2."}
+    service.script["get"] = [None, change(service, name, error=late)]
+    job = start(service, protocol, RETRY)
+    assert job.name == name
+    with pytest.raises(errors.BadInput):
+        service.run(protocol.wait(job, 30))
+    assert service.count("create") == 0
+
+
+def test_a_cleared_task_tries_again_what_failed_for_good(protocol, service):
+    name = service.add()
+    service.fail(name, "The replica workerpool0-0 exited with a non-zero status of 2.")
+    assert start(service, protocol, CLEARED).name != name
 
 
 def test_a_cleared_task_gets_a_new_job_once_the_old_one_is_cancelled(protocol, service):
