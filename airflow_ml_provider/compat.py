@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     AirflowTaskTimeout,
+    Asset,
     BaseHook,
     BaseOperator,
     BaseOperatorLink,
@@ -31,13 +34,16 @@ __all__ = [
     "DAG",
     "AirflowException",
     "AirflowFailException",
+    "AirflowSkipException",
     "AirflowTaskTimeout",
+    "Asset",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "XCom",
+    "data_interval_end",
     "default_deferrable",
     "deferral_errors",
     "in_thread",
@@ -191,3 +197,9 @@ def run_of(context: Any, retries: int) -> dict[str, Any]:
         "try_number": ti.try_number,
         "loop": str(getattr(ti, "region_id", None) or ""),
     }
+
+
+def data_interval_end(context: Any) -> datetime | None:
+    """Return the end of the run's data interval, None where it has none: an Airflow 3 run without a date."""
+    end: datetime | None = context.get("data_interval_end") or context["dag_run"].data_interval_end
+    return end

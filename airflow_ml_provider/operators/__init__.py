@@ -1,7 +1,17 @@
 """Airflow operators."""
 
 from airflow_ml_provider.operators.evaluation import EvaluateModelOperator
-from airflow_ml_provider.operators.promotion import ModelGateOperator, PromoteModelOperator
+from airflow_ml_provider.operators.promotion import (
+    ModelGateOperator,
+    PromoteModelOperator,
+    RollbackModelOperator,
+)
 from airflow_ml_provider.operators.training import TrainingJobOperator
 
-__all__ = ["EvaluateModelOperator", "ModelGateOperator", "PromoteModelOperator", "TrainingJobOperator"]
+__all__ = [
+    "EvaluateModelOperator",
+    "ModelGateOperator",
+    "PromoteModelOperator",
+    "RollbackModelOperator",
+    "TrainingJobOperator",
+]

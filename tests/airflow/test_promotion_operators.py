@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 
-from airflow_ml_provider.compat import AirflowException, AirflowFailException
+from airflow_ml_provider.assets import champion_asset
+from airflow_ml_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_ml_provider.hooks.vertex import VertexHook
 from airflow_ml_provider.jobs import TrainingJob
-from airflow_ml_provider.operators import EvaluateModelOperator, ModelGateOperator, PromoteModelOperator
+from airflow_ml_provider.operators import (
+    EvaluateModelOperator,
+    ModelGateOperator,
+    PromoteModelOperator,
+    RollbackModelOperator,
+)
 from tests.airflow.test_training_operator import TaskInstance
 from tests.conftest import IMAGE
 from tests.evaluations import document, metric
@@ -76,8 +84,15 @@ def gate(version, **changes):
     return ti.pushed["decision"], skipped
 
 
-def promote(version):
-    return PromoteModelOperator(task_id="promote", version=version, **MODEL).execute({"ti": TaskInstance()})
+def context(until=None, run_id="manual__1", **fields):
+    ti = TaskInstance()
+    ti.run_id = run_id
+    return {"ti": ti, "dag_run": SimpleNamespace(data_interval_end=until), **fields}
+
+
+def promote(version, until=None, **changes):
+    task = PromoteModelOperator(task_id="promote", version=version, **MODEL, **changes)
+    return task.execute(context(until))
 
 
 def test_the_first_version_is_promoted(bucket, store):
@@ -235,3 +250,96 @@ def test_an_evaluation_job_that_writes_nothing_fails_the_task(bucket, script):
     add_version(bucket, "v1")
     with pytest.raises(AirflowFailException, match=r"evaluation\.json"):
         evaluate("v1")
+
+
+NIGHT = datetime(2026, 11, 20, 3, tzinfo=UTC)
+
+
+def promoted(bucket, *versions, until=NIGHT, **changes):
+    """Train, evaluate and promote versions, one a night."""
+    champion = None
+    for night, version in enumerate(versions):
+        add_version(bucket, version)
+        add_evaluation(bucket, version, 1.0 - night / 10, *([champion, 1.1, champion] if champion else []))
+        assert gate(version)[0]["outcome"] == "PROMOTE"
+        champion = promote(version, until + timedelta(days=night), **changes)["champion"]
+        assert champion == version
+
+
+def roll_back(run_id="manual__1", **changes):
+    task = RollbackModelOperator(task_id="rollback", why="sold-out items", **MODEL, **changes)
+    return task.execute(context(run_id=run_id))
+
+
+def test_a_backfill_of_an_older_night_is_skipped_and_recorded(bucket, store):
+    promoted(bucket, "v1", "v2")
+    add_version(bucket, "old")
+    add_evaluation(bucket, "old", 0.5, "v2", 0.9, "v2")
+    gate("old")
+    with pytest.raises(AirflowSkipException, match="trained on data until 2026-11-19"):
+        promote("old", NIGHT - timedelta(days=1))
+    assert [record.act for record in store.history()] == ["promoted", "promoted", "refused"]
+    assert promote("old", NIGHT - timedelta(days=1), allow_older_data=True)["champion"] == "old"
+
+
+def test_old_models_are_removed_after_a_promotion_that_asks_for_it(bucket, store):
+    for version in ("w1", "w2", "w3"):
+        add_version(bucket, version)
+        bucket.blob(f"{PREFIX}/versions/{version}/decision.json").upload_from_string("{}")
+    promoted(bucket, "v1", keep_last=2)
+    names = {blob.name for blob in bucket.list_blobs(prefix=f"{PREFIX}/versions/w")}
+    assert f"{PREFIX}/versions/w1/model.bin" not in names
+    assert f"{PREFIX}/versions/w1/manifest.removed.json" in names
+    assert f"{PREFIX}/versions/w3/model.bin" in names
+
+
+def test_a_rollback_returns_to_the_champion_before_and_bars_the_one_it_leaves(bucket, store):
+    promoted(bucket, "v1", "v2", "v3")
+    result = roll_back()
+    assert result == {"champion": "v2", "previous": "v3", "uri": f"{ROOT}/models/recommender/versions/v2/"}
+    record = store.history()[-1]
+    assert (record.act, record.why, record.blocked) == ("rolled_back", "sold-out items", ("v3",))
+    with pytest.raises(AirflowFailException):
+        promote("v3", NIGHT + timedelta(days=9))
+
+
+def test_a_retried_rollback_does_not_go_back_twice_whatever_came_between(bucket, store):
+    promoted(bucket, "v1", "v2", "v3")
+    roll_back("manual__7")
+    assert roll_back("manual__7")["champion"] == "v2"
+    store.promote("v3", by="anna", why="it was the catalogue", expected="v2", force=True)
+    assert roll_back("manual__7")["champion"] == "v3"
+    assert roll_back("manual__8")["champion"] == "v2"
+
+
+def test_a_rollback_can_name_where_to_go_and_what_to_leave(bucket, store):
+    promoted(bucket, "v1", "v2", "v3")
+    with pytest.raises(AirflowFailException, match="v1 was decided on with v2 as champion"):
+        roll_back(version="v1", leaving="v2")
+    assert roll_back(version="v1", leaving="v3")["champion"] == "v1"
+
+
+def test_a_rollback_without_anything_to_return_to_fails_for_good(bucket):
+    with pytest.raises(AirflowFailException, match="no champion to roll back from"):
+        roll_back()
+
+
+def test_promotion_and_rollback_are_events_of_the_models_asset(bucket):
+    promoted(bucket, "v1", "v2")
+    asset = champion_asset("recommender")
+    for make in (
+        lambda: PromoteModelOperator(task_id="promote", version="v2", **MODEL),
+        lambda: RollbackModelOperator(task_id="rollback", why="sold out", **MODEL),
+    ):
+        task = make()
+        assert task.outlets == [asset]
+        event = SimpleNamespace(extra={})
+        task.execute(context(NIGHT + timedelta(days=1), outlet_events={asset: event}))
+        assert event.extra["uri"] == f"{ROOT}/models/recommender/versions/{event.extra['version']}/"
+    assert (event.extra["act"], event.extra["version"]) == ("rolled_back", "v1")
+    assert json.loads(json.dumps(event.extra)) == event.extra
+
+
+def test_a_model_whose_name_is_a_template_has_no_asset_of_its_own():
+    task = PromoteModelOperator(task_id="promote", version="v1", root=ROOT, model="{{ params.model }}")
+    assert not task.outlets
