@@ -292,7 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = _Body(self.rfile, self.headers)
         host = self.headers.get("Host") or "{}:{}".format(*self.server.server_address[:2])
         request = Request(
-            http_method=self.command,
+            # HEAD is GET without the body.
+            http_method="GET" if self.command == "HEAD" else self.command,
             path=parts.path,
             query=parse_qs(parts.query, keep_blank_values=True),
             headers=self.headers,

@@ -117,6 +117,36 @@ def test_an_upload_goes_on_where_it_stopped_also_after_a_restart(folder):
         assert client(address).bucket("my-bucket").blob("big").download_as_bytes() == content
 
 
+def test_a_finished_upload_says_so_again_also_after_a_restart(folder):
+    with serving(folder) as address:
+        client(address).create_bucket("my-bucket")
+        url = begin(address)
+        first = send(url, b"content", "bytes 0-6/7").json()
+    with serving(folder) as address:
+        url = address + url[url.index("/upload") :]
+        again = send(url, b"", "bytes */7")
+        assert (again.status_code, again.json()["generation"]) == (200, first["generation"])
+
+
+def test_a_connection_that_breaks_inside_a_part_keeps_whole_units(address, bucket):
+    import socket
+
+    content = os.urandom(9 * UNIT + 7)
+    url = begin(address)
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        target = url.removeprefix(address)
+        raw.sendall(f"PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode())
+        raw.sendall(content[: 6 * UNIT + 5])
+    while not (stored := send(url, b"", "bytes */*").headers.get("Range")):
+        pass
+    have = int(stored.rpartition("-")[2]) + 1
+    assert have % UNIT == 0
+    reply = send(url, content[have:], f"bytes {have}-{len(content) - 1}/{len(content)}")
+    assert reply.status_code == 200
+    assert bucket.blob("big").download_as_bytes() == content
+
+
 def test_bytes_sent_twice_are_stored_once(address, bucket):
     content = os.urandom(2 * UNIT)
     url = begin(address)

@@ -109,6 +109,12 @@ def test_ranges_are_answered(bucket, start, end, expected):
     assert bucket.blob("digits").download_as_bytes(start=start, end=end) == expected
 
 
+def test_a_head_request_has_the_headers_of_the_content_without_it(address, bucket):
+    put(bucket, "digits", "0123456789")
+    reply = requests.head(f"{address}/download/storage/v1/b/my-bucket/o/digits?alt=media", timeout=10)
+    assert (reply.status_code, reply.content, reply.headers["Content-Length"]) == (200, b"", "10")
+
+
 def test_a_suffix_range_is_answered_and_one_beyond_the_end_refused(address, bucket):
     put(bucket, "digits", "0123456789")
     url = f"{address}/download/storage/v1/b/my-bucket/o/digits?alt=media"
@@ -331,6 +337,36 @@ def test_a_batch_is_answered_part_by_part(storage, bucket):
         bucket.blob("missing").delete()
         bucket.blob("b").patch()
     assert [reply.status_code for reply in batch._responses] == [204, 404, 200]
+
+
+def test_a_condition_of_a_bucket_policy_is_its_etag(bucket):
+    policy, stale = bucket.get_iam_policy(), bucket.get_iam_policy()
+    policy.bindings.append({"role": "roles/storage.objectViewer", "members": {"allUsers"}})
+    bucket.set_iam_policy(policy)
+    assert {b["role"] for b in bucket.get_iam_policy().bindings} >= {"roles/storage.objectViewer"}
+    with pytest.raises(exceptions.PreconditionFailed):
+        bucket.set_iam_policy(stale)
+
+
+def test_an_object_under_a_hold_is_neither_deleted_nor_replaced(bucket):
+    blob = put(bucket, "a")
+    blob.temporary_hold = True
+    blob.patch()
+    with pytest.raises(exceptions.Forbidden, match="Temporary hold"):
+        blob.delete()
+    with pytest.raises(exceptions.Forbidden):
+        put(bucket, "a", "y")
+    blob.temporary_hold = False
+    blob.patch()
+    blob.delete()
+
+
+def test_what_can_not_be_changed_is_refused(address, bucket):
+    url = f"{address}/storage/v1/b/my-bucket"
+    assert requests.patch(url, json={"location": "asia-east1"}, timeout=10).status_code == 400
+    assert requests.patch(url, json={"labels": {"Team": "ml"}}, timeout=10).status_code == 400
+    assert requests.patch(url, json={"storageClass": "CHEAP"}, timeout=10).status_code == 400
+    assert requests.patch(url, json={"billing": {"requesterPays": True}}, timeout=10).status_code == 501
 
 
 def test_what_the_emulator_does_not_know_is_refused_by_name(address, bucket):
