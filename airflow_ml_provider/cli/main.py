@@ -8,6 +8,7 @@ import click
 
 from airflow_ml_provider import __version__
 from airflow_ml_provider.cli.image import image
+from airflow_ml_provider.cli.models import models
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,6 +18,7 @@ def main() -> None:
 
 
 main.add_command(image)
+main.add_command(models)
 
 
 @main.command()

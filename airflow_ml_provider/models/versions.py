@@ -179,3 +179,9 @@ class Versions:
 
 def _is_evidence(name: str, folder: Place) -> bool:
     return name.removeprefix(f"{folder.path}/") in _EVIDENCE
+
+
+def models_in(client: Client, root: str) -> list[str]:
+    """Return the names of the models under ``ROOT/models/``, in order."""
+    place = Place.parse(root)
+    return Bucket(client, place.bucket).folders(place / "models")
