@@ -74,14 +74,14 @@ def read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     :raises InvalidTrainingJob: the file can't be read; there is no ``trainingInput``.
     """
     value = dict(source) if isinstance(source, Mapping) else document.load(source)
-    spelled = {_camel(name): item for name, item in value.items()}
-    if "predictionInput" in spelled:
+    outer = {_camel(name): item for name, item in value.items()}
+    if "predictionInput" in outer:
         raise InvalidTrainingJob(["predictionInput: a batch prediction; only training can be read"])
-    whole = spelled if "trainingInput" in spelled else {"trainingInput": value}
+    whole = outer if "trainingInput" in outer else {"trainingInput": value}
     given = whole["trainingInput"]
     if not isinstance(given, Mapping):
         raise InvalidTrainingJob(["trainingInput: not a mapping"])
-    return {**whole, "trainingInput": _spelled(given)}
+    return {**whole, "trainingInput": spelled(given)}
 
 
 def training_job(source: Mapping[str, Any] | str | Path, notes: Sequence[str] = ()) -> TrainingJob:
@@ -106,20 +106,21 @@ def _camel(name: Any) -> Any:
     return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), name) if isinstance(name, str) else name
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
+    """Return a mapping, and those in it, with the fields' names as JSON has them."""
     if isinstance(value, Mapping):
-        return {_camel(name): _spelled(item) for name, item in value.items()}
+        return {_camel(name): spelled(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_spelled(item) for item in value]
+        return [spelled(item) for item in value]
     return value
 
 
-def _enum(value: Any) -> str:
+def enum(value: Any) -> str:
     """Return an enum's value as the API spells it; gcloud's flags have it in small letters."""
     return str(value).strip().upper().replace("-", "_")
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """Return a word as YAML has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -178,7 +179,8 @@ class _Reader:
         self.problems += [f"{name}: no such field of trainingInput" for name in sorted(set(given) - _FIELDS)]
         if given.get("hyperparameters"):
             self.problems.append(
-                "hyperparameters: a tuning job, which is not a TrainingJob; take the block out to train once"
+                "hyperparameters: a tuning job; read it with HyperparameterTuningJob.from_ai_platform or "
+                "from_gcloud, or take the block out to train once"
             )
         scheduling = given.get("scheduling") or {}
         for name in sorted(set(scheduling) - {"maxRunningTime", "maxWaitTime", "priority"}):
@@ -254,7 +256,7 @@ class _Reader:
                 self.notes.append(f"{role}Config: has {' and '.join(missing)} of masterConfig")
 
     def _tier(self) -> Tier:
-        name = _enum(self.given.get("scaleTier") or "BASIC")
+        name = enum(self.given.get("scaleTier") or "BASIC")
         if name == "CUSTOM":
             if not self.given.get("masterType"):
                 self.problems.append("masterType: required with scaleTier CUSTOM")
@@ -324,7 +326,7 @@ class _Reader:
         if isinstance(own or given, str):
             self.problems.append(f"{where}: args must be a list of words")
             return []
-        args = [_text(arg) for arg in (own or given)]
+        args = [text(arg) for arg in (own or given)]
         if self.given.get("jobDir"):
             args += ["--job-dir", str(self.given["jobDir"])]
         return args
@@ -349,7 +351,7 @@ class _Reader:
         return machine, accelerator
 
     def _accelerator(self, where: str, machine: str, config: Mapping[str, Any]) -> str | None:
-        kind, count = _enum(config.get("type", "")), str(config.get("count", 1))
+        kind, count = enum(config.get("type", "")), str(config.get("count", 1))
         if kind in ("", "ACCELERATOR_TYPE_UNSPECIFIED"):
             return None
         if not re.fullmatch(r"[1-9]\d*", count):

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
 from airflow_ml_provider.jobs.mounts import LustreMount, NfsMount
+from airflow_ml_provider.jobs.parameters import ConditionalParameter, Parameter
 from airflow_ml_provider.jobs.private_network import DnsPeering, PscInterface
 from airflow_ml_provider.jobs.replicas import Replicas
+from airflow_ml_provider.jobs.stopping import EarlyStopping, StudyStopping
 
 T = TypeVar("T")
 # Fields that hold a record, or a list of records.
@@ -21,11 +23,16 @@ _RECORDS: Mapping[str, type] = {
     "parameter_servers": Replicas,
     "evaluator": Replicas,
     "psc_interface": PscInterface,
+    "parameter": Parameter,
+    "early_stopping": EarlyStopping,
+    "study_stopping": StudyStopping,
 }
 _RECORD_LISTS: Mapping[str, type] = {
     "nfs_mounts": NfsMount,
     "lustre_mounts": LustreMount,
     "dns_peerings": DnsPeering,
+    "parameters": Parameter,
+    "conditional": ConditionalParameter,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Pages whose code needs nothing but the package.
-PAGES = ["training-job.md", "moving-from-ai-platform.md"]
+PAGES = ["training-job.md", "tuning-job.md", "moving-from-ai-platform.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from google.cloud.aiplatform_v1 import CustomJob
+from google.cloud.aiplatform_v1 import HyperparameterTuningJob as OfficialTuningJob
 from google.protobuf import json_format
 
-from airflow_ml_provider.jobs import InvalidTrainingJob, TrainingJob
+from airflow_ml_provider.jobs import HyperparameterTuningJob, InvalidTrainingJob, TrainingJob
 
 GROUPS = yaml.safe_load((Path(__file__).parent / "data" / "ai_platform_samples.yaml").read_text())
 SAMPLES = {f"{group}: {sample['source']}": sample for group, samples in GROUPS.items() for sample in samples}
@@ -22,15 +23,19 @@ def named(expected):
 
 def read(sample, folder):
     """Read a sample as a user would: its config from a file, its script as it is."""
-    for name, content in sample.get("files", {}).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content) if name.endswith(".json") else yaml.safe_dump(content))
+    write_files(sample, folder)
     if "script" in sample:
         return TrainingJob.from_gcloud(sample["script"], env=sample.get("env"), folder=folder)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(sample["config"]))
     return TrainingJob.from_ai_platform(path)
+
+
+def write_files(sample, folder):
+    for name, content in sample.get("files", {}).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content) if name.endswith(".json") else yaml.safe_dump(content))
 
 
 def test_there_are_enough_samples_to_say_something():
@@ -61,3 +66,31 @@ def test_what_has_no_equivalent_is_refused_with_the_reason(name, tmp_path):
 def test_a_tuning_job_is_told_from_a_training_job(name, tmp_path):
     with pytest.raises(InvalidTrainingJob, match="hyperparameters: a tuning job"):
         read(SAMPLES[name], tmp_path)
+
+
+def read_tuning(sample, folder):
+    write_files(sample, folder)
+    if "script" in sample:
+        return HyperparameterTuningJob.from_gcloud(sample["script"], env=sample.get("env"), folder=folder)
+    has_image = "masterConfig" in sample["config"]["trainingInput"]
+    trial = None if has_image else TrainingJob(image_uri="europe-docker.pkg.dev/p/r/i:1")
+    return HyperparameterTuningJob.from_ai_platform(sample["config"], trial=trial)
+
+
+@pytest.mark.parametrize("name", [name for name in named("tuning") if "says" not in SAMPLES[name]])
+def test_a_tuning_job_is_read_to_what_the_official_protos_take(name, tmp_path):
+    job = read_tuning(SAMPLES[name], tmp_path)
+    proto = OfficialTuningJob()
+    body = job.to_hyperparameter_tuning_job()
+    json_format.ParseDict(body, proto._pb, ignore_unknown_fields=False)
+    assert proto.max_trial_count >= proto.parallel_trial_count >= 1
+    path = tmp_path / "job.yaml"
+    path.write_text(job.to_yaml())
+    assert HyperparameterTuningJob.from_yaml(path) == job
+
+
+@pytest.mark.parametrize("name", [name for name in named("tuning") if "says" in SAMPLES[name]])
+def test_a_tuning_job_without_equivalent_is_refused_with_the_reason(name, tmp_path):
+    with pytest.raises(InvalidTrainingJob) as caught:
+        read_tuning(SAMPLES[name], tmp_path)
+    assert SAMPLES[name]["says"] in str(caught.value)
