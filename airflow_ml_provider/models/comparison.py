@@ -171,7 +171,7 @@ def _judgeable(metric: Metric, rows: int, settings: GateSettings) -> bool:
         metric.standard_errors is not None
         and all(map(math.isfinite, values))
         and rows >= settings.slice_minimum_rows
-        and metric.effective_units >= settings.minimum_units
+        and metric.effective_units >= settings.slice_minimum_units
     )
 
 

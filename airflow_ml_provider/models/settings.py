@@ -27,7 +27,7 @@ class GateSettings:
     :param floors: by metric, what the challenger's must not fall below, champion or not.
     :param minimum_rows: held-out rows below which nothing is decided.
     :param minimum_units: users below which nothing is decided, counted as if all had equally many rows
-        (see :attr:`~airflow_ml_provider.models.statistics.Difference.effective_units`); at least 10.
+        (see :attr:`~airflow_ml_provider.models.evaluation.Metric.effective_units`); at least 10.
     :param minimum_coverage: share of the rows whose user and item the challenger must know, 0 to 1.
     :param guards: other metrics, by name how much worse each may be than the champion's (as ``margin_kind``
         says). They block where harm beyond that is shown, together with the slices.
@@ -36,6 +36,7 @@ class GateSettings:
     :param slice_margin: how much worse than the champion a slice may be; ``margin`` if None.
     :param slice_alpha: the probability of blocking because of any slice or guard that is not worse.
     :param slice_minimum_rows: slices with fewer rows are not judged.
+    :param slice_minimum_units: nor those with fewer users, counted as for ``minimum_units``; at least 10.
     :param maximum_holdout_uses: decisions that may rest on the very same held-out rows; from a third of them
         on, the gate warns.
     :param maximum_latency_ms: 95th percentile of a request for one row; not looked at if None.
@@ -51,13 +52,14 @@ class GateSettings:
     ceilings: Mapping[str, float] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
     minimum_rows: int = 100
-    minimum_units: int = 30
+    minimum_units: int = 100
     minimum_coverage: float = 0.5
     guards: Mapping[str, float] = field(default_factory=dict)
     anchor_alpha: float = 1e-4
     slice_margin: float | None = None
     slice_alpha: float = 0.05
     slice_minimum_rows: int = 200
+    slice_minimum_units: int = 30
     maximum_holdout_uses: int = 30
     maximum_latency_ms: float | None = None
     maximum_size_mb: float | None = None
@@ -76,7 +78,8 @@ class GateSettings:
                 raise _refusal(name, value, "must be more than 0 and less than 0.5")
         if not _is_number(self.minimum_coverage) or not 0 <= self.minimum_coverage <= 1:
             raise _refusal("minimum_coverage", self.minimum_coverage, "must be a share from 0 to 1")
-        counts = {"minimum_rows": 1, "minimum_units": 10, "slice_minimum_rows": 1, "maximum_holdout_uses": 1}
+        counts = {"minimum_rows": 1, "minimum_units": 10, "slice_minimum_rows": 1, "slice_minimum_units": 10}
+        counts["maximum_holdout_uses"] = 1
         for name, least in counts.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:

@@ -106,6 +106,8 @@ def _evaluate_parser() -> Parser:
     add("--output", required=True, help="evaluation.json, local or gs://")
     add("--slice", action="append", default=[], dest="slices", metavar="COLUMN",
         help="a column whose values are also looked at one by one; several times for several")  # fmt: skip
+    add("--serving", action=argparse.BooleanOptionalAction, default=True,
+        help="also load the challenger in a fresh process and repeat its canary requests")  # fmt: skip
     add("--seed", type=integer(0), default=0, help="of the resamples")
     add("--ranking", type=integer(1), metavar="K",
         help="also measure each user's order of rows: NDCG, recall and average precision at K")  # fmt: skip

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trainer.replicas import Replicas
 
 _EXPORT = "waiting for the chief's export"
+_CANARY_REQUESTS = 20
 
 
 def train(arguments: argparse.Namespace, cluster: Cluster) -> None:
@@ -315,11 +316,15 @@ def _fingerprint(parameters: dict[str, Any], seed: int, ratings: Ratings) -> str
 
 
 def _export(model: Recommender, everything: Ratings, output: str, facts: dict[str, Any]) -> None:
+    from trainer.evaluation.ratings import canary_of
+    from trainer.evaluation.serving import write_canary
     from trainer.saved_model import save
 
     began = time.monotonic()
     with TemporaryDirectory(prefix="version-") as temporary:
         folder = Path(temporary)
         save(model, seen_items(model, everything), folder / "version" / "saved_model")
+        few = np.linspace(0, len(everything) - 1, _CANARY_REQUESTS).astype(int)
+        write_canary(folder / "version", *canary_of(model, everything.take(few)))
         version.publish(folder / "version", output, facts)
     log.info(f"version complete: {files.join(output, version.MANIFEST)} ({time.monotonic() - began:.1f} s)")

@@ -89,7 +89,8 @@ def held_out(tmp_path):
 def test_an_evaluation_holds_the_sums_that_the_gate_needs(task, versions, held_out, tmp_path):
     path, (user, item, rating) = held_out
     code, _, errors = task(
-        "evaluate", "--challenger", versions / "biased", "--champion", f"{versions / 'plain'}/",
+        "evaluate", "--no-serving", "--challenger", versions / "biased", "--champion",
+        f"{versions / 'plain'}/",
         "--test-file", path, "--output", tmp_path / "evaluation.json", "--batch-size", 64,
     )  # fmt: skip
     assert (code, errors) == (0, "")
@@ -117,7 +118,7 @@ def test_without_a_champion_there_is_nothing_to_compare(task, versions, held_out
     for champion in ([], ["--champion", ""], ["--champion="]):
         output = tmp_path / "evaluation.json"
         arguments = ["--challenger", versions / "biased", *champion, "--test-file", held_out[0]]
-        assert task("evaluate", *arguments, "--output", output)[0] == 0
+        assert task("evaluate", "--no-serving", *arguments, "--output", output)[0] == 0
         evaluation = json.loads(output.read_text())
         assert list(evaluation["models"]) == ["challenger"]
 
@@ -132,7 +133,7 @@ def test_the_fingerprint_is_of_the_rows_and_not_of_their_order(task, versions, h
             "--output",
             tmp_path / "e.json",
         ]
-        assert task("evaluate", *arguments)[0] == 0
+        assert task("evaluate", "--no-serving", *arguments)[0] == 0
         return json.loads((tmp_path / "e.json").read_text())["holdout"]["hash"]
 
     header, *lines = held_out[0].read_text().splitlines(keepends=True)
@@ -145,7 +146,7 @@ def test_the_fingerprint_is_of_the_rows_and_not_of_their_order(task, versions, h
 def test_a_model_that_says_the_same_of_all_is_called_constant(task, versions, tmp_path):
     path = write_csv(tmp_path / "strangers.csv", ([1, 2, 3], [1, 2, 3], [3, 4, 5]), prefix="stranger")
     arguments = ["--challenger", versions / "biased", "--test-file", path, "--output", tmp_path / "e.json"]
-    assert task("evaluate", *arguments)[0] == 0
+    assert task("evaluate", "--no-serving", *arguments)[0] == 0
     challenger = json.loads((tmp_path / "e.json").read_text())["models"]["challenger"]
     assert (challenger["constant"], challenger["coverage"]) == (True, 0.0)
 
@@ -166,10 +167,10 @@ def test_incomplete_and_changed_versions_are_refused(task, versions, held_out, t
         (lambda: (copy / "manifest.json").unlink(), "is not a complete version: it has no manifest.json"),
     ):
         damage()
-        code, _, errors = task("evaluate", "--challenger", copy, *arguments)
+        code, _, errors = task("evaluate", "--no-serving", "--challenger", copy, *arguments)
         assert code == 2 and message in errors, errors
         code, _, errors = task(
-            "evaluate", "--challenger", versions / "biased", "--champion", copy, *arguments
+            "evaluate", "--no-serving", "--challenger", versions / "biased", "--champion", copy, *arguments
         )
         assert code == 2 and message in errors and str(copy) in errors
     assert not (tmp_path / "e.json").exists()
@@ -179,7 +180,7 @@ def test_an_empty_hold_out_is_refused_by_its_name(task, versions, tmp_path):
     empty = tmp_path / "holdout.csv"
     empty.write_text("userId,itemId,rating\n")
     arguments = ["--challenger", versions / "biased", "--test-file", empty, "--output", tmp_path / "e.json"]
-    code, _, errors = task("evaluate", *arguments)
+    code, _, errors = task("evaluate", "--no-serving", *arguments)
     assert code == 2 and f"no rows: {empty}" in errors
 
 
@@ -192,3 +193,29 @@ def test_predictions_are_one_object_a_user(task, versions, tmp_path):
     ids, scores = recommend(load(versions / "biased"), ["x1"], 3)
     assert [entry["item"] for entry in lines[0]["items"]] == ids[0].tolist()
     assert [entry["score"] for entry in lines[0]["items"]] == pytest.approx(scores[0].tolist(), abs=1e-5)
+
+
+def test_a_fresh_process_answers_as_the_trainer_did(task, versions, held_out, tmp_path):
+    arguments = ["--challenger", versions / "biased", "--test-file", held_out[0]]
+    assert task("evaluate", *arguments, "--output", tmp_path / "e.json")[0] == 0
+    serving = json.loads((tmp_path / "e.json").read_text())["models"]["challenger"]["serving"]
+    assert (serving["loads"], serving["identical"], serving["requests"]) == (True, True, 20), serving
+    assert serving["latency_ms"] > 0 and serving["size_bytes"] > 1000
+
+
+def test_a_model_that_answers_otherwise_or_not_at_all_is_found_out(versions, tmp_path):
+    import shutil
+
+    from trainer.evaluation.serving import try_serving
+
+    copy = shutil.copytree(versions / "plain", tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    canary = json.loads((copy / "canary.json").read_text())
+    canary["predictions"][3] += 0.5
+    (copy / "canary.json").write_text(json.dumps(canary))
+    found = try_serving(copy, manifest)
+    assert (found["loads"], found["identical"]) == (True, False)
+    assert found["problem"].startswith("request 4 gets ")
+    (copy / "saved_model/saved_model.pb").write_bytes(b"nothing")
+    found = try_serving(copy, manifest)
+    assert found["loads"] is False and "saved_model" in found["problem"]

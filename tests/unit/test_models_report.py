@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
 
 def evaluation(ratio: float = 1.0, *, champion: bool = True, word: str = "v2") -> Evaluation:
-    users = 60
+    users = 150
     a = [(1 + user / users) * ratio * (1 + 0.01 * (user % 3)) for user in range(users)]
     b = [1 + user / users for user in range(users)]
 

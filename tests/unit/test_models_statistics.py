@@ -31,10 +31,10 @@ def night(draw: random.Random, users: int) -> dict[str, object]:
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_bounds_miss_the_truth_about_as_often_as_they_say_though_rows_are_clustered(alpha: float) -> None:
     draw = random.Random(3)
-    nights = 1000
+    nights = 500
     low = high = 0
     for _ in range(nights):
-        found = difference(read(night(draw, 80)), "challenger", "champion", 0.0, relative=False)
+        found = difference(read(night(draw, 60)), "challenger", "champion", 0.0, relative=False)
         low += found.lower(alpha) > 0
         high += found.upper(alpha) < 0
 

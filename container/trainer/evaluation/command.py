@@ -14,6 +14,7 @@ from trainer.errors import InputError
 from trainer.evaluation.measurement import REPLICATES, Measurement
 from trainer.evaluation.models import Model, kind_of
 from trainer.evaluation.ranking import Ranking
+from trainer.evaluation.serving import try_serving
 
 SCHEMA = 2
 _MODELS = ("challenger", "champion", "anchor")
@@ -31,10 +32,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with ExitStack() as stack:
         models: list[Model] = []
         manifests: list[dict[str, Any]] = []
+        serving: dict[str, Any] | None = None
         for uri in uris.values():
             folder, manifest = stack.enter_context(version.fetched(uri))
             models.append(kind_of(manifest, uri).load(folder, manifest))
             manifests.append(manifest)
+            if arguments.serving and serving is None:
+                serving = try_serving(folder, manifest)
         kind, manifest = kind_of(manifests[0], uris["challenger"]), manifests[0]
         measurement = Measurement(
             list(uris),
@@ -57,6 +61,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for name, uri in uris.items():
         result["models"][name] = {"uri": uri, **result["models"][name], "serving": None}
         log.info(f"{name}: {_shown(result, name)} ({spent[name]:.1f} s)")
+    result["models"]["challenger"]["serving"] = serving
     document = {
         "schema": SCHEMA,
         **result,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trainer.columns import Format, RatingsLayout
 from trainer.errors import InputError
@@ -19,6 +20,7 @@ from trainer.files import File
 from trainer.framework import load_tensorflow
 from trainer.ratings import Ratings, read_ratings
 from trainer.reading import read_batches
+from trainer.recommender import Recommender
 from trainer.tables import Column, Places
 
 _NAMES = ["user", "item", "rating"]
@@ -60,6 +62,20 @@ class _Scorer:
             ids = ids.dictionary_encode()
         distinct = self._tf.constant(np.array(ids.dictionary.to_pylist(), object), self._tf.string)
         return self._tf.gather(distinct, ids.indices.to_numpy())
+
+
+def canary_of(model: Recommender, rows: Ratings) -> tuple[pa.Table, np.ndarray]:
+    """Return rows as requests, and what a model in memory says of them.
+
+    :param model: that was trained.
+    :param rows: a few.
+    """
+    users, items = rows.users.take(pa.array(rows.user)), rows.items.take(pa.array(rows.item))
+    user, item = (
+        pc.index_in(ids, value_set=known).fill_null(-1).to_numpy()
+        for ids, known in ((users, model.users), (items, model.items))
+    )
+    return pa.table({"user": users, "item": items}), model.predict(user, item)
 
 
 def batches(
