@@ -14,6 +14,7 @@ from trainer import files
 from trainer.columns import DATA_TYPES, Format
 from trainer.errors import InputError
 from trainer.flags import FILES, Parser, add_job_flags, complete_job_flags, delimiter, integer, number
+from trainer.models import read_command
 
 # The sample's defaults, and what its authors found by tuning.
 SAMPLE = {
@@ -37,7 +38,6 @@ _BIASED = {
     "feature_wt_factor": 130.0,
     "feature_wt_exp": 0.08,
 }
-_COMMANDS = ("train", "evaluate", "predict")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -46,19 +46,24 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     :param argv: without the program's name. Without a command it means ``train``.
     :raises InputError: a flag is unknown, missing or has a bad value.
     """
-    words = list(argv)
-    command = words.pop(0) if words and words[0] in _COMMANDS else None
-    if command is None and words and not words[0].startswith("-"):
-        raise InputError(f"unknown command {words[0]!r}: expected {', '.join(_COMMANDS)}, or flags of train")
-    if command is None and words[:1] in (["-h"], ["--help"]):
-        print(f"usage: trainer.task [{'|'.join(_COMMANDS)}] FLAGS (each has --help). Flags of train:\n")
-    parser = {"evaluate": _evaluate_parser, "predict": _predict_parser}.get(command or "", _train_parser)()
+    command, _, words = read_command(argv)
+    return parse_words(command, words)
+
+
+def parse_words(command: str, words: Sequence[str]) -> argparse.Namespace:
+    """Read the words behind a command.
+
+    :param command: ``train``, ``evaluate`` or ``predict``.
+    :param words: flags and their values.
+    :raises InputError: a flag is unknown, missing or has a bad value.
+    """
+    parser = {"evaluate": _evaluate_parser, "predict": _predict_parser}.get(command, _train_parser)()
     # Both --latent_factors and --latent-factors: the sample has the one, everyone types the other.
     arguments = parser.read(words)
-    arguments.command = command or "train"
-    if arguments.command != "predict":
+    arguments.command = command
+    if command != "predict":
         arguments.form = _form(arguments)
-    if arguments.command == "train":
+    if command == "train":
         _complete_train(arguments)
     return arguments
 
@@ -94,6 +99,7 @@ def _train_parser() -> Parser:
 def _evaluate_parser() -> Parser:
     parser = Parser(prog="trainer.task evaluate", allow_abbrev=False, description="Compare two versions.")
     add = parser.add_argument
+    add("--model", help=argparse.SUPPRESS)
     add("--challenger", required=True, help="folder of the version to judge")
     add(
         "--champion",
@@ -103,6 +109,8 @@ def _evaluate_parser() -> Parser:
     add("--anchor", default="", help="folder of the version that was last proven better than its anchor")
     add("--test-file", "--test-files", dest="test_files", required=True, **FILES,
         help="held-out rows; local paths or gs://, several and wildcards")  # fmt: skip
+    add("--unit", metavar="COLUMN",
+        help="for tables: whose rows depend on each other; default: each row is for itself")  # fmt: skip
     add("--output", required=True, help="evaluation.json, local or gs://")
     add("--slice", action="append", default=[], dest="slices", metavar="COLUMN",
         help="a column whose values are also looked at one by one; several times for several")  # fmt: skip
@@ -121,6 +129,7 @@ def _evaluate_parser() -> Parser:
 def _predict_parser() -> Parser:
     parser = Parser(prog="trainer.task predict", allow_abbrev=False, description="Recommend items to users.")
     add = parser.add_argument
+    add("--model", choices=["wals"], default="wals")
     add("--model-dir", required=True, help="folder of the version")
     add(
         "--users-file", "--users", required=True, dest="users_file", help="one user id a line; local or gs://"

@@ -32,17 +32,25 @@ class Checkpoint:
 
     def load(self) -> tuple[int, dict[str, np.ndarray]]:
         """Return the number of finished iterations and their result; 0 and nothing if there is none."""
+        iteration, state = self.peek()
+        if not iteration:
+            return 0, {}
+        if str(state.pop("fingerprint", "")) != self._fingerprint:
+            log.info(f"{self._path} is of other data or arguments: starting from the beginning")
+            return 0, {}
+        return iteration, state
+
+    def peek(self) -> tuple[int, dict[str, np.ndarray]]:
+        """Return what is kept, whatever it is of; a file that can't be read counts as none."""
         content = None if self._path is None else files.read(self._path)
         if content is None:
             return 0, {}
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 state = dict(archive)
-            if str(state.pop("fingerprint")) == self._fingerprint:
-                return int(state.pop("iteration")), state
-            log.info(f"{self._path} is of other data or arguments: starting from the beginning")
+            return int(state.pop("iteration")), state
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            log.warning(f"{self._path} can't be read ({error}): starting from the beginning")
+            log.warning(f"{self._path} can't be read ({error}): it counts as none")
         return 0, {}
 
     def finished(self, iteration: int, state: dict[str, np.ndarray]) -> None:

@@ -7,6 +7,15 @@ import os
 import sys
 from typing import Any
 
+_SEVERITIES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_least = "INFO"
+
+
+def set_least(severity: str) -> None:
+    """Print only messages of at least ``DEBUG``, ``INFO``, ``WARN``, ``ERROR`` or ``FATAL``."""
+    global _least
+    _least = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(severity, severity)
+
 
 def info(message: str, **fields: Any) -> None:
     """Print a message to standard output.
@@ -32,6 +41,8 @@ def fatal(message: str) -> None:
 
 
 def _write(severity: str, message: str, fields: dict[str, Any]) -> None:
+    if _SEVERITIES.index(severity) < _SEVERITIES.index(_least):
+        return
     if os.environ.get("CLOUD_ML_JOB_ID"):
         print(json.dumps({"severity": severity, "message": message, **fields}), flush=True)
     else:

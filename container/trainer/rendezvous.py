@@ -18,21 +18,23 @@ _GO = b"go"
 _PAUSE = 0.2
 
 
-def meet(cluster: Cluster, timeout: float) -> None:
+def meet(cluster: Cluster, timeout: float, message: str = "") -> str:
     """Return as soon as all replicas are there.
 
     :param cluster: who is awaited.
     :param timeout: seconds after which to give up.
+    :param message: of the chief to the others, one line.
+    :returns: the chief's message.
     :raises PeerError: a replica did not come in time; or the chief's port is taken.
     """
     deadline = time.monotonic() + timeout
     if cluster.is_chief:
-        _await_workers(cluster, deadline, timeout)
-    else:
-        _report(cluster, deadline, timeout)
+        _await_workers(cluster, deadline, timeout, message)
+        return message
+    return _report(cluster, deadline, timeout)
 
 
-def _await_workers(cluster: Cluster, deadline: float, timeout: float) -> None:
+def _await_workers(cluster: Cluster, deadline: float, timeout: float, message: str) -> None:
     host, port = _split(cluster.addresses[0])
     local = host if host == "localhost" or host.startswith("127.") else ""
     present: dict[int, socket.socket] = {}
@@ -55,7 +57,7 @@ def _await_workers(cluster: Cluster, deadline: float, timeout: float) -> None:
                     raise PeerError(f"gave up after {timeout:g} s: {', '.join(missing)} did not come")
         for connection in present.values():
             with contextlib.suppress(OSError):
-                connection.sendall(_GO)
+                connection.sendall(_GO + message.encode() + b"\n")
         for connection in present.values():
             # They hang up first, so that it is not this port that stays reserved for late packets.
             with contextlib.suppress(OSError):
@@ -63,15 +65,17 @@ def _await_workers(cluster: Cluster, deadline: float, timeout: float) -> None:
                 connection.recv(1)
 
 
-def _report(cluster: Cluster, deadline: float, timeout: float) -> None:
+def _report(cluster: Cluster, deadline: float, timeout: float) -> str:
     problem: OSError | str = "it hung up"
     while time.monotonic() < deadline:
         try:
             with socket.create_connection(_split(cluster.addresses[0]), timeout=5) as connection:
                 connection.sendall(f"{cluster.rank}\n".encode())
                 connection.settimeout(max(deadline - time.monotonic(), 0.01))
-                if connection.recv(len(_GO), socket.MSG_WAITALL) == _GO:
-                    return
+                with connection.makefile("rb") as answers:
+                    answer = answers.readline()
+                if answer.startswith(_GO) and answer.endswith(b"\n"):
+                    return answer.removeprefix(_GO).decode().rstrip("\n")
         except OSError as error:
             problem = error
         time.sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""The container's entry point: ``python -m trainer.task [train|evaluate|predict] FLAGS``.
+"""The container's entry point: ``python -m trainer.task [train|evaluate|predict] --model MODEL FLAGS``.
 
 Exit codes: 0 done; 2 bad arguments or bad data, with one line on standard error that says what and where; 143
 left on SIGTERM; anything else is a crash.
@@ -24,28 +24,26 @@ def main(argv: Sequence[str]) -> int:
     :returns: the exit code.
     """
     from trainer import log
-    from trainer.arguments import parse
     from trainer.cluster import Cluster, read_cluster
     from trainer.errors import InputError, PeerError
+    from trainer.models import MODELS, read_command
 
     cluster = Cluster()
     try:
-        arguments = parse(argv)
+        command, name, words = read_command(argv)
+        model = MODELS["wals" if command == "evaluate" else name]
+        arguments = model.parse(command, words)
         if not arguments.verbose_logging:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        if arguments.command == "evaluate":
+        if command == "evaluate":
             from trainer.evaluation.command import evaluate
 
             evaluate(arguments)
-        elif arguments.command == "predict":
-            from trainer.prediction import predict
-
-            predict(arguments)
+        elif command == "predict":
+            model.predict(arguments)
         else:
-            from trainer.train import train
-
             cluster = read_cluster(os.environ)
-            train(arguments, cluster)
+            model.train(arguments, cluster)
     except InputError as error:
         log.fatal(str(error))
         return 2

@@ -5,6 +5,7 @@ A folder without a manifest is no version; one with a manifest is complete and n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +24,11 @@ from trainer.errors import InputError
 
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
+_PACKAGES = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "xgboost": ("xgboost", "xgboost-cpu"),
+    "scikit-learn": ("scikit-learn",),
+}
 
 
 def read_manifest(folder: str) -> dict[str, Any] | None:
@@ -80,7 +87,7 @@ def publish(local: Path, folder: str, facts: dict[str, Any]) -> None:
         "files": entries,
         "image": os.environ.get("TRAINING_IMAGE_URI") or None,
         "job": os.environ.get("CLOUD_ML_JOB_ID") or None,
-        "framework": {"tensorflow": _tensorflow_version(), "python": platform.python_version()},
+        "framework": _framework(),
         "created": now(),
     }
     content = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
@@ -127,7 +134,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _tensorflow_version() -> str:
-    import tensorflow as tf
-
-    return str(tf.__version__)
+def _framework() -> dict[str, str]:
+    """Return the versions of what trained; of a package that is not installed there is none."""
+    found = {"python": platform.python_version()}
+    for name, packages in _PACKAGES.items():
+        for package in packages:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found[name] = metadata.version(package)
+    return found

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from trainer.files import File
 
 # The manifest's "model" and the module of that kind.
-KINDS = {"wals": "trainer.evaluation.ratings"}
+KINDS = {
+    "wals": "trainer.evaluation.ratings",
+    "wide-deep": "trainer.tabular.scoring",
+    "xgboost": "trainer.tabular.scoring",
+}
 
 
 @dataclass(frozen=True)

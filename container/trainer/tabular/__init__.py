@@ -1,0 +1,1 @@
+"""What the models of tabular data share: the column schema, reading, metrics, scoring."""
