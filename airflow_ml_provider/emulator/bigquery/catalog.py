@@ -61,12 +61,14 @@ class State:
     :param physical: the DuckDB table.
     :param schema: its BigQuery schema.
     :param view: the query of a view, which has no DuckDB table.
+    :param created: when the table was made, in seconds since the epoch.
     """
 
     physical: str
     schema: tuple[dict[str, Any], ...]
     rows: int
     view: str | None = None
+    created: float = 0.0
 
 
 class Catalog:
@@ -139,11 +141,14 @@ class Catalog:
     # --- tables
 
     def table(self, name: TableName) -> dict[str, Any] | None:
-        """Return a table's stored fields, or None."""
+        """Return a table's stored fields, or None if there is none or it has expired."""
         with self.lock:
             sql = "SELECT created, fields FROM tables WHERE project = ? AND dataset = ? AND name = ?"
             row = self.db.execute(sql, (name.project, name.dataset, name.table)).fetchone()
-        return {"created": row[0], **json.loads(row[1])} if row else None
+        if row is None:
+            return None
+        found = {"created": row[0], **json.loads(row[1])}
+        return None if int(found.get("expirationTime") or 1 << 62) <= time.time() * 1000 else found
 
     def require_table(self, name: TableName) -> dict[str, Any]:
         """Return a table's stored fields.
@@ -160,7 +165,15 @@ class Catalog:
         """Return a dataset's tables by name."""
         with self.lock:
             sql = "SELECT name FROM tables WHERE project = ? AND dataset = ? ORDER BY 1"
-            return [row[0] for row in self.db.execute(sql, (project, dataset))]
+            names = [row[0] for row in self.db.execute(sql, (project, dataset)).fetchall()]
+            return [name for name in names if self.table(TableName(project, dataset, name)) is not None]
+
+    def patch_table(self, name: TableName, fields: Mapping[str, Any]) -> None:
+        """Change a table's stored fields; what it holds stays."""
+        text = json.dumps({key: value for key, value in fields.items() if key != "created"})
+        with self.lock:
+            sql = "UPDATE tables SET fields = ? WHERE project = ? AND dataset = ? AND name = ?"
+            self.db.execute(sql, (text, name.project, name.dataset, name.table))
 
     def put_table(
         self,
@@ -173,7 +186,11 @@ class Catalog:
         """Make a DuckDB table the present state of a table, which is made if it does not exist."""
         now = time.time()
         key = (name.project, name.dataset, name.table)
+        fields = {key: value for key, value in fields.items() if key != "created"}
         with self.lock:
+            if self.table(name) is None:
+                # What is left of one that expired.
+                self.db.execute("DELETE FROM tables WHERE project = ? AND dataset = ? AND name = ?", key)
             self.db.execute("BEGIN")
             sql = "UPDATE states SET ends = ? WHERE project = ? AND dataset = ? AND name = ? AND ends IS NULL"
             self.db.execute(sql, (now, *key))
@@ -210,7 +227,7 @@ class Catalog:
         """
         key = (name.project, name.dataset, name.table)
         columns = "physical, schema, rows"
-        where = f"SELECT {columns} FROM states WHERE project = ? AND dataset = ? AND name = ?"  # noqa: S608
+        where = f"SELECT {columns} FROM states WHERE project = ? AND dataset = ? AND name = ?"
         with self.lock:
             if at is None:
                 self.require_table(name)
@@ -228,7 +245,8 @@ class Catalog:
                     self.require_table(name)
                     raise _invalid_time(name, at, "is before its creation")
             table = self.table(name) or {}
-        return State(row[0], tuple(json.loads(row[1])), row[2], (table.get("view") or {}).get("query"))
+        view = (table.get("view") or {}).get("query")
+        return State(row[0], tuple(json.loads(row[1])), row[2], view, table.get("created", 0.0))
 
     def expired(self) -> list[str]:
         """Return and forget DuckDB tables that no time travel reaches any more."""

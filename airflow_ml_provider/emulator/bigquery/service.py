@@ -5,21 +5,20 @@ https://cloud.google.com/bigquery/docs/reference/rest
 
 from __future__ import annotations
 
-import json
-import logging
 import re
-import threading
-import time
-import uuid
-from collections.abc import Mapping
-from email.parser import BytesParser
-from email.policy import HTTP
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_ml_provider.emulator.bigquery import types
 from airflow_ml_provider.emulator.bigquery.catalog import Catalog, State, TableName
-from airflow_ml_provider.emulator.bigquery.engine import ANONYMOUS, Engine
+from airflow_ml_provider.emulator.bigquery.extracts import Extracts
+from airflow_ml_provider.emulator.bigquery.jobs import Jobs, has_result, millis, result_of
+from airflow_ml_provider.emulator.bigquery.loads import Loads
+from airflow_ml_provider.emulator.bigquery.queries import Queries
+from airflow_ml_provider.emulator.bigquery.streaming import Streaming
+from airflow_ml_provider.emulator.bigquery.tables import Tables
+from airflow_ml_provider.emulator.bigquery.uploads import Uploads
 from airflow_ml_provider.emulator.discovery import Api
 from airflow_ml_provider.emulator.errors import ApiError
 from airflow_ml_provider.emulator.http import Call, Handler, Request, Response
@@ -27,14 +26,26 @@ from airflow_ml_provider.emulator.http import Call, Handler, Request, Response
 if TYPE_CHECKING:
     from airflow_ml_provider.emulator.storage.store import ObjectStore
 
-log = logging.getLogger(__name__)
-
-_JOB_ID = re.compile(r"^[A-Za-z0-9_-]{1,1024}$")
-_RANGE = re.compile(r"^bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
 _NAME = re.compile(r"^[A-Za-z0-9_]{1,1024}$")
+# https://cloud.google.com/bigquery/docs/tables#table_naming
+_TABLE = re.compile(r"^[\w\- ]{1,1024}$")
 _PAGE = 10_000
 _DATASET_FIELDS = {"description", "friendlyName", "labels", "defaultTableExpirationMs", "location", "access"}
-_TABLE_FIELDS = {"description", "friendlyName", "labels", "expirationTime"}
+_TABLE_FIELDS = {"description", "friendlyName", "labels", "expirationTime", "clustering"}
+_TABLE_FIELDS |= {"timePartitioning", "rangePartitioning"}
+_NO_TABLES = (
+    "materializedView",
+    "externalDataConfiguration",
+    "snapshotDefinition",
+    "cloneDefinition",
+    "biglakeConfiguration",
+)
+# Of a query request, what is a job's own and what is the query's.
+_QUERY_FIELDS = frozenset(
+    {"query", "defaultDataset", "useLegacySql", "queryParameters", "parameterMode", "createSession"}
+    | {"maximumBytesBilled", "useQueryCache", "connectionProperties"}
+)
+_JOB_FIELDS = ("labels", "jobTimeoutMs", "dryRun")
 
 
 class BigQuery:
@@ -51,10 +62,14 @@ class BigQuery:
         folder.mkdir(parents=True, exist_ok=True)
         self.api = Api("bigquery", "v2")
         self._catalog = Catalog(folder / "catalog.db")
-        self._engine = Engine(folder, self._catalog, store)
-        self._threads: list[threading.Thread] = []
-        self._uploads: dict[str, tuple[dict[str, Any], bytearray]] = {}
-        self._stop_left_overs()
+        self._tables = Tables(folder, self._catalog)
+        extracts = Extracts(self._catalog, self._tables, store)
+        self._queries = Queries(self._catalog, self._tables, extracts)
+        loads = Loads(self._catalog, self._tables, store)
+        self._jobs = Jobs(self._catalog, self._tables, self._queries, loads, extracts)
+        self._uploads = Uploads(self._jobs)
+        self._streaming = Streaming(self._catalog, self._tables)
+        self._requests: dict[tuple[str, str], dict[str, Any]] = {}
         self.handlers: Mapping[str, Handler] = {
             "bigquery.datasets.insert": self._insert_dataset,
             "bigquery.datasets.get": self._get_dataset,
@@ -65,12 +80,16 @@ class BigQuery:
             "bigquery.tables.insert": self._insert_table,
             "bigquery.tables.get": self._get_table,
             "bigquery.tables.list": self._list_tables,
+            "bigquery.tables.patch": self._patch_table,
+            "bigquery.tables.update": self._patch_table,
             "bigquery.tables.delete": self._delete_table,
             "bigquery.tabledata.list": self._list_rows,
+            "bigquery.tabledata.insertAll": self._insert_rows,
             "bigquery.jobs.insert": self._insert_job,
             "bigquery.jobs.get": self._get_job,
             "bigquery.jobs.list": self._list_jobs,
             "bigquery.jobs.cancel": self._cancel_job,
+            "bigquery.jobs.delete": self._delete_job,
             "bigquery.jobs.query": self._query,
             "bigquery.jobs.getQueryResults": self._results,
         }
@@ -81,9 +100,8 @@ class BigQuery:
 
     def close(self) -> None:
         """Let the jobs that run finish, and close."""
-        for thread in self._threads:
-            thread.join()
-        self._engine.close()
+        self._jobs.close()
+        self._tables.close()
         self._catalog.close()
 
     # --- datasets
@@ -102,23 +120,22 @@ class BigQuery:
 
     def _list_datasets(self, call: Call) -> dict[str, Any]:
         project = call.params["projectsId"]
-        names = [name for name in self._catalog.datasets(project) if name != ANONYMOUS]
-        items = [
-            {
-                "kind": "bigquery#dataset",
-                "id": f"{project}:{name}",
-                "datasetReference": {"projectId": project, "datasetId": name},
-                "location": self._catalog.dataset(project, name).get("location", "US"),
-            }
-            for name in names
-        ]
-        return {"kind": "bigquery#datasetList", "datasets": items}
+        names = [name for name in self._catalog.datasets(project) if call.params.get("all") or name[0] != "_"]
+        page, more = _page(call, names)
+        items = []
+        for name in page:
+            found = self._dataset(project, name)
+            kept = ("id", "datasetReference", "location", "friendlyName", "labels")
+            items.append({"kind": "bigquery#dataset", **{key: found[key] for key in kept if key in found}})
+        return {"kind": "bigquery#datasetList", "datasets": items, **more}
 
     def _patch_dataset(self, call: Call) -> dict[str, Any]:
         project, name = call.params["projectsId"], call.params["datasetsId"]
         old = self._catalog.dataset(project, name)
         old.pop("created")
         new = {key: value for key, value in call.json().items() if key in _DATASET_FIELDS}
+        if new.get("location", old.get("location", "US")) != old.get("location", "US"):
+            raise ApiError(400, "A dataset's location can't be changed.", reason="invalid")
         self._catalog.put_dataset(project, name, {**old, **new}, new=False)
         return self._dataset(project, name)
 
@@ -129,7 +146,7 @@ class BigQuery:
 
     def _dataset(self, project: str, name: str) -> dict[str, Any]:
         found = self._catalog.dataset(project, name)
-        created = _millis(found.pop("created"))
+        created = millis(found.pop("created"))
         return {
             "kind": "bigquery#dataset",
             "id": f"{project}:{name}",
@@ -149,24 +166,26 @@ class BigQuery:
             call.params["datasetsId"],
             body.get("tableReference", {}).get("tableId", ""),
         )
+        if not _TABLE.match(name.table):
+            raise ApiError(400, f'Invalid table ID "{name.table}".', reason="invalid")
         self._catalog.dataset(name.project, name.dataset)
-        for unsupported in ("materializedView", "externalDataConfiguration", "snapshotDefinition"):
+        for unsupported in _NO_TABLES:
             if unsupported in body:
                 raise ApiError(
                     400, f"The emulator does not know tables with {unsupported}.", reason="invalid"
                 )
         if self._catalog.table(name) is not None:
             raise ApiError(409, f"Already Exists: Table {name}", reason="duplicate")
+        more = _settings(body)
         if "view" in body:
             if body["view"].get("useLegacySql", True):
                 raise ApiError(
                     400, "The emulator does not know legacy SQL: set useLegacySql to false", reason="invalid"
                 )
-            self._engine.create_view(name.project, name, body["view"].get("query", ""))
+            self._queries.create_view(name.project, name, body["view"].get("query", ""), more)
             return self._table(name)
         fields = types.normalized(body.get("schema", {}).get("fields", []))
-        more = {key: value for key, value in body.items() if key in _TABLE_FIELDS}
-        self._engine.create(name, fields, more)
+        self._tables.create(name, fields, more)
         return self._table(name)
 
     def _get_table(self, call: Call) -> dict[str, Any]:
@@ -176,16 +195,47 @@ class BigQuery:
         project, dataset = call.params["projectsId"], call.params["datasetsId"]
         self._catalog.dataset(project, dataset)
         names = [TableName(project, dataset, name) for name in self._catalog.tables(project, dataset)]
-        items = [
-            {
-                "kind": "bigquery#table",
-                "id": str(name),
-                "tableReference": name.reference,
-                "type": "TABLE",
-            }
-            for name in names
-        ]
-        return {"kind": "bigquery#tableList", "tables": items, "totalItems": len(items)}
+        page, more = _page(call, names)
+        kept = {*_TABLE_FIELDS, "id", "tableReference", "type", "creationTime"} - {"description"}
+        items = []
+        for name in page:
+            found = self._table(name)
+            items.append({"kind": "bigquery#table", **{key: found[key] for key in kept if key in found}})
+        return {"kind": "bigquery#tableList", "tables": items, "totalItems": len(names), **more}
+
+    def _patch_table(self, call: Call) -> dict[str, Any]:
+        """Change a table's description, labels and the like, and add columns to its schema."""
+        name, body = _table_name(call), call.json()
+        old = self._catalog.require_table(name)
+        if "schema" in body:
+            state = self._catalog.state(name)
+            fields = types.normalized(body["schema"].get("fields", []))
+            if fields != list(state.schema):
+                given = {field["name"].lower(): field for field in fields}
+                for field in state.schema:
+                    new = given.get(field["name"].lower())
+                    if new is None or types.type_of(new) != types.type_of(field):
+                        message = (
+                            f"Provided Schema does not match Table {name}. Field "
+                            f"{field['name']} is missing or has changed type"
+                        )
+                        raise ApiError(400, message, reason="invalid")
+                kept = {field["name"].lower() for field in state.schema}
+                cells = ", ".join(
+                    f'"{f["name"]}"'
+                    if f["name"].lower() in kept
+                    else f'CAST(NULL AS {types.duckdb_type(f)}) AS "{f["name"]}"'
+                    for f in fields
+                )
+                if state.view is None:
+                    self._tables.write(
+                        name, f"SELECT {cells} FROM {state.physical}", fields, "WRITE_TRUNCATE"
+                    )
+        if "view" in body and body["view"].get("query") != (old.get("view") or {}).get("query"):
+            self._queries.create_view(name.project, name, body["view"]["query"], old)
+            old = self._catalog.require_table(name)
+        self._catalog.patch_table(name, {**old, **_settings(body)})
+        return self._table(name)
 
     def _delete_table(self, call: Call) -> Response:
         self._catalog.delete_table(_table_name(call))
@@ -194,12 +244,14 @@ class BigQuery:
     def _table(self, name: TableName) -> dict[str, Any]:
         found = self._catalog.require_table(name)
         state = self._catalog.state(name)
-        created = _millis(found.pop("created"))
+        created = millis(found.pop("created"))
+        kind = "VIEW" if "view" in found else "SNAPSHOT" if "snapshotDefinition" in found else "TABLE"
         return {
             "kind": "bigquery#table",
-            "id": str(name),
+            "etag": state.physical,
+            "id": f"{name.project}:{name.dataset}.{name.table}",
             "tableReference": name.reference,
-            "type": "VIEW" if "view" in found else "TABLE",
+            "type": kind,
             "schema": {"fields": list(state.schema)},
             "numRows": str(state.rows),
             "numBytes": str(state.rows * 8 * len(state.schema)),
@@ -209,19 +261,27 @@ class BigQuery:
             **found,
         }
 
+    # --- rows
+
     def _list_rows(self, call: Call) -> dict[str, Any]:
         state = self._catalog.state(_table_name(call))
         start = int(call.params.get("pageToken") or call.params.get("startIndex") or 0)
-        return {"kind": "bigquery#tableDataList", **self._page(call, state, start)}
+        return {"kind": "bigquery#tableDataList", **self._rows(call, state, start)}
 
-    def _page(self, call: Call, state: State, start: int) -> dict[str, Any]:
-        size = min(int(call.params.get("maxResults", _PAGE)), _PAGE)
+    def _rows(self, call: Call, state: State, start: int) -> dict[str, Any]:
+        given = call.params.get("maxResults")
+        size = _PAGE if given is None else min(int(given), _PAGE)
         micros = bool(call.params.get("formatOptions.useInt64Timestamp", False))
-        rows = self._engine.rows(state, start, size)
-        shown = [
-            {"f": [types.cell(f, v, micros=micros) for f, v in zip(state.schema, row, strict=True)]}
-            for row in rows
-        ]
+        rows = self._tables.rows(state, start, size)
+        wanted = {
+            each.strip().lower() for each in str(call.params.get("selectedFields") or "").split(",") if each
+        }
+        if any("." in each for each in wanted):
+            raise ApiError(
+                400, "The emulator does not know selectedFields of nested fields.", reason="invalid"
+            )
+        places = [n for n, f in enumerate(state.schema) if not wanted or f["name"].lower() in wanted]
+        shown = [{"f": [types.cell(state.schema[n], row[n], micros=micros) for n in places]} for row in rows]
         page: dict[str, Any] = {"totalRows": str(state.rows)}
         if shown:
             page["rows"] = shown
@@ -229,200 +289,93 @@ class BigQuery:
             page["pageToken"] = str(start + len(rows))
         return page
 
+    def _insert_rows(self, call: Call) -> dict[str, Any]:
+        return self._streaming.insert(_table_name(call), call.json())
+
     # --- jobs
 
     def _insert_job(self, call: Call) -> Response | dict[str, Any]:
         project = call.params.get("projectId") or call.params["projectsId"]
-        if not call.upload:
-            return self._start(project, call.json(), None)
-        if "upload_id" in call.params:
-            return self._continue_upload(call, project)
-        kind = call.params.get("uploadType")
-        if kind == "multipart":
-            return self._start(project, *_multipart(call))
-        if kind == "resumable":
-            upload_id = uuid.uuid4().hex
-            self._uploads[upload_id] = (call.json(), bytearray())
-            location = f"{call.base_url}/upload/bigquery/v2/projects/{project}/jobs"
-            return Response(200, b"", {"Location": f"{location}?uploadType=resumable&upload_id={upload_id}"})
-        raise ApiError(400, f"Invalid upload type {kind!r}.", reason="invalid", location="uploadType")
-
-    def _continue_upload(self, call: Call, project: str) -> Response | dict[str, Any]:
-        """Take a part of a file that is loaded: https://cloud.google.com/bigquery/docs/reference/api-uploads."""
-        upload_id = str(call.params["upload_id"])
-        if upload_id not in self._uploads:
-            raise ApiError(
-                404, "Upload session not found: it never existed, is finished, or was cut by a restart."
-            )
-        body, received = self._uploads[upload_id]
-        found = _RANGE.match(call.headers.get("Content-Range") or "bytes 0-0/*")
-        if not found:
-            raise ApiError(
-                400, f"Failed to parse Content-Range: {call.headers['Content-Range']}", reason="invalid"
-            )
-        first, total = found.group(1), found.group(3)
-        data = call.stream.read()
-        if first is not None and call.headers.get("Content-Range"):
-            if int(first) > len(received):
-                raise ApiError(400, f"{len(received)} bytes were received, not {first}.", reason="invalid")
-            received[int(first) :] = data
-        elif data:
-            received[:] = data
-            total = str(len(data))
-        if total == "*" or len(received) < int(total):
-            headers = {"Range": f"bytes=0-{len(received) - 1}"} if received else {}
-            return Response(308, b"", headers)
-        del self._uploads[upload_id]
-        return self._start(project, body, bytes(received))
-
-    def _start(self, project: str, body: Mapping[str, Any], content: bytes | None) -> dict[str, Any]:
-        reference = body.get("jobReference", {})
-        job_id = reference.get("jobId") or f"job_{uuid.uuid4().hex}"
-        location = reference.get("location") or "US"
-        config = body.get("configuration", {})
-        kinds = [kind for kind in ("query", "load", "extract", "copy") if kind in config]
-        if not _JOB_ID.match(job_id):
-            raise ApiError(400, f'Invalid job ID "{job_id}".', reason="invalid")
-        if len(kinds) != 1:
-            raise ApiError(400, "Required parameter is missing: configuration of one job", reason="required")
-        now = _millis(time.time())
-        resource: dict[str, Any] = {
-            "kind": "bigquery#job",
-            "id": f"{project}:{location}.{job_id}",
-            "jobReference": {"projectId": project, "jobId": job_id, "location": location},
-            "configuration": {**config, "jobType": kinds[0].upper()},
-            "status": {"state": "RUNNING"},
-            "statistics": {"creationTime": now, "startTime": now},
-            "user_email": "emulator@example.com",
-        }
-        if config.get("dryRun"):
-            checked = self._engine.check(project, config["query"])
-            resource["status"]["state"] = "DONE"
-            resource["statistics"] |= {
-                "totalBytesProcessed": "0",
-                "query": {"statementType": checked["kind"], "schema": {"fields": checked["schema"]}},
-            }
-            return resource
-        self._claim(project, location, job_id, resource)
-        thread = threading.Thread(target=self._run, args=(project, resource, kinds[0], content), daemon=True)
-        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-        thread.start()
-        # Most jobs are brief; a caller that waits a moment rarely has to ask again.
-        thread.join(0.02)
-        return self._job(project, job_id, location)
-
-    def _claim(self, project: str, location: str, job_id: str, resource: Mapping[str, Any]) -> None:
-        with self._catalog.lock:
-            sql = "SELECT 1 FROM jobs WHERE project = ? AND location = ? AND id = ?"
-            if self._catalog.db.execute(sql, (project, location, job_id)).fetchone():
-                message = f"Already Exists: Job {project}:{location}.{job_id}"
-                raise ApiError(409, message, reason="duplicate")
-            row = (project, location, job_id, time.time(), json.dumps(resource))
-            self._catalog.db.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?)", row)
-
-    def _run(self, project: str, resource: dict[str, Any], kind: str, content: bytes | None) -> None:
-        config, statistics = resource["configuration"][kind], resource["statistics"]
-        try:
-            if kind == "query":
-                outcome = self._engine.query(project, config)
-                statistics["query"] = {"statementType": outcome["kind"], "totalBytesProcessed": "0"}
-                statistics["totalBytesProcessed"] = "0"
-                if "affected" in outcome:
-                    statistics["query"]["numDmlAffectedRows"] = str(outcome["affected"])
-                if outcome["destination"] is not None:
-                    config["destinationTable"] = outcome["destination"].reference
-            elif kind == "load":
-                statistics["load"] = {"outputRows": str(self._engine.load(config, content))}
-            elif kind == "copy":
-                self._engine.copy(config)
-            else:
-                counts = [str(count) for count in self._engine.extract(config)]
-                statistics["extract"] = {"destinationUriFileCounts": counts}
-        except ApiError as error:
-            problem = {"reason": error.reason, "message": error.message}
-            if error.location:
-                problem["location"] = error.location
-            resource["status"] |= {"errorResult": problem, "errors": [problem]}
-        except Exception as error:
-            # Not internalError: Google's clients would try again for minutes what fails each time.
-            log.exception("job %s failed in the emulator", resource["id"])
-            problem = {
-                "reason": "invalid",
-                "message": f"The emulator failed: {type(error).__name__}: {error}",
-            }
-            resource["status"] |= {"errorResult": problem, "errors": [problem]}
-        resource["status"]["state"] = "DONE"
-        statistics["endTime"] = _millis(time.time())
-        self._save(resource)
-
-    def _save(self, resource: Mapping[str, Any]) -> None:
-        reference = resource["jobReference"]
-        key = (reference["projectId"], reference["location"], reference["jobId"])
-        with self._catalog.lock:
-            self._catalog.db.execute(
-                "UPDATE jobs SET resource = ? WHERE project = ? AND location = ? AND id = ?",
-                (json.dumps(resource), *key),
-            )
-
-    def _job(self, project: str, job_id: str, location: str | None) -> dict[str, Any]:
-        where = "project = ? AND id = ?" + (" AND location = ?" if location else "")
-        key = (project, job_id, location) if location else (project, job_id)
-        with self._catalog.lock:
-            row = self._catalog.db.execute(f"SELECT resource FROM jobs WHERE {where}", key).fetchone()  # noqa: S608
-        if row is None:
-            raise ApiError(404, f"Not found: Job {project}:{location or 'US'}.{job_id}", reason="notFound")
-        found: dict[str, Any] = json.loads(row[0])
-        return found
+        if call.upload:
+            return self._uploads.insert(call, project)
+        return self._jobs.start(project, call.json(), None)
 
     def _get_job(self, call: Call) -> dict[str, Any]:
-        return self._job(call.params["projectsId"], call.params["jobsId"], call.params.get("location"))
+        return self._jobs.get(call.params["projectsId"], call.params["jobsId"], call.params.get("location"))
 
     def _list_jobs(self, call: Call) -> dict[str, Any]:
-        with self._catalog.lock:
-            rows = self._catalog.db.execute(
-                "SELECT resource FROM jobs WHERE project = ? ORDER BY created DESC LIMIT ?",
-                (call.params["projectsId"], int(call.params.get("maxResults", 50))),
-            ).fetchall()
-        jobs = [json.loads(row[0]) for row in rows]
-        return {
-            "kind": "bigquery#jobList",
-            "jobs": [{**job, "state": job["status"]["state"]} for job in jobs],
-        }
+        params = call.params
+        if params.get("parentJobId"):
+            return {"kind": "bigquery#jobList", "jobs": []}
+        states = {state.lower() for state in params.get("stateFilter") or ()}
+        start = int(params.get("pageToken") or 0)
+        limit = int(params.get("maxResults", 50))
+        earliest, latest = int(params.get("minCreationTime", 0)), int(params.get("maxCreationTime", 1 << 53))
+        jobs, more = self._jobs.list(params["projectsId"], states, earliest, latest, start, limit)
+        reply: dict[str, Any] = {"kind": "bigquery#jobList"}
+        single = ("etag", "selfLink")
+        reply["jobs"] = [
+            {
+                **{key: value for key, value in job.items() if key not in single},
+                "state": job["status"]["state"],
+            }
+            for job in jobs
+        ]
+        if more:
+            reply["nextPageToken"] = str(start + limit)
+        return reply
 
     def _cancel_job(self, call: Call) -> dict[str, Any]:
-        job = self._job(call.params["projectsId"], call.params["jobsId"], call.params.get("location"))
+        job = self._jobs.cancel(call.params["projectsId"], call.params["jobsId"], call.params.get("location"))
         return {"kind": "bigquery#jobCancelResponse", "job": job}
 
+    def _delete_job(self, call: Call) -> Response:
+        self._jobs.delete(call.params["projectsId"], call.params["jobsId"], call.params.get("location"))
+        return Response(204)
+
     def _query(self, call: Call) -> dict[str, Any]:
-        body = call.json()
-        project = call.params["projectsId"]
-        names = ("query", "defaultDataset", "useLegacySql", "queryParameters", "createSession")
-        config = {name: body[name] for name in names if name in body}
-        job = self._start(project, {"configuration": {"query": config, "dryRun": bool(body.get("dryRun"))},
-                                    "jobReference": {"location": body.get("location")}}, None)  # fmt: skip
-        reference = job["jobReference"]
-        return {
-            "kind": "bigquery#queryResponse",
-            **self._answer(call, project, reference["jobId"], reference["location"], 10.0),
-        }
+        body, project = call.json(), call.params["projectsId"]
+        key = (project, str(body.get("requestId") or ""))
+        job = self._requests.get(key) if key[1] else None
+        if job is None:
+            config: dict[str, Any] = {"query": {name: body[name] for name in _QUERY_FIELDS if name in body}}
+            config |= {name: body[name] for name in _JOB_FIELDS if name in body}
+            reference = {"location": body["location"]} if body.get("location") else {}
+            job = self._jobs.start(project, {"configuration": config, "jobReference": reference}, None)
+            if key[1] and not body.get("dryRun"):
+                self._requests[key] = job
+        if body.get("dryRun"):
+            query = job["statistics"]["query"]
+            shown = {"schema": query["schema"], "totalBytesProcessed": "0", "cacheHit": False}
+            return {
+                "kind": "bigquery#queryResponse",
+                "jobReference": job["jobReference"],
+                "jobComplete": True,
+                **shown,
+            }
+        limits = {"maxResults": body["maxResults"]} if "maxResults" in body else {}
+        stamps = (body.get("formatOptions") or {}).get("useInt64Timestamp", False)
+        call.params.update({**limits, "formatOptions.useInt64Timestamp": stamps})
+        timeout = int(body.get("timeoutMs", 10_000)) / 1000
+        return {"kind": "bigquery#queryResponse", **self._answer(call, job["jobReference"], timeout)}
 
     def _results(self, call: Call) -> dict[str, Any]:
         params = call.params
         timeout = int(params.get("timeoutMs", 10_000)) / 1000
-        answer = self._answer(
-            call, params["projectsId"], params["queriesId"], params.get("location"), timeout
-        )
-        return {"kind": "bigquery#getQueryResultsResponse", **answer}
+        reference = {
+            "projectId": params["projectsId"],
+            "jobId": params["queriesId"],
+            "location": params.get("location"),
+        }
+        return {"kind": "bigquery#getQueryResultsResponse", **self._answer(call, reference, timeout)}
 
-    def _answer(
-        self, call: Call, project: str, job_id: str, location: str | None, timeout: float
-    ) -> dict[str, Any]:
-        deadline = time.monotonic() + min(timeout, 60)
-        while True:
-            job = self._job(project, job_id, location)
-            if job["status"]["state"] == "DONE" or time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
+    def _answer(self, call: Call, reference: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        key = (reference["projectId"], reference["jobId"], reference.get("location"))
+        job = self._jobs.finished(*key, min(timeout, 60))
+        if "query" not in job["configuration"]:
+            raise ApiError(
+                400, f"Cannot list results of a job that is no query: {job['id']}", reason="invalid"
+            )
         answer: dict[str, Any] = {"jobReference": job["jobReference"]}
         if job["status"]["state"] != "DONE":
             return {**answer, "jobComplete": False}
@@ -430,49 +383,45 @@ class BigQuery:
         if problem:
             code = {"notFound": 404, "duplicate": 409}.get(problem["reason"], 400)
             raise ApiError(
-                code, problem["message"], reason=problem["reason"], location=problem.get("location")
+                code,
+                problem["message"],
+                reason=problem["reason"],
+                location=problem.get("location"),
+                location_type="other",
             )
-        answer |= {"jobComplete": True, "totalBytesProcessed": "0", "cacheHit": False, "totalRows": "0"}
-        target = job["configuration"]["query"].get("destinationTable")
+        answer |= {"jobComplete": True, "totalBytesProcessed": "0", "cacheHit": False}
         if "numDmlAffectedRows" in job["statistics"]["query"]:
             answer["numDmlAffectedRows"] = job["statistics"]["query"]["numDmlAffectedRows"]
-        if target is None or job["statistics"]["query"]["statementType"] != "SELECT":
-            return {**answer, "schema": {"fields": []}}
-        state = self._catalog.state(TableName.of(target))
+        if not has_result(job):
+            return {**answer, "schema": {"fields": []}, "totalRows": "0"}
+        state = self._catalog.state(result_of(job))
         start = int(call.params.get("pageToken") or call.params.get("startIndex") or 0)
-        return {**answer, "schema": {"fields": list(state.schema)}, **self._page(call, state, start)}
-
-    def _stop_left_overs(self) -> None:
-        """End jobs that ran when an emulator before this one was stopped."""
-        with self._catalog.lock:
-            rows = self._catalog.db.execute("SELECT resource FROM jobs").fetchall()
-        for (text,) in rows:
-            job = json.loads(text)
-            if job["status"]["state"] != "DONE":
-                problem = {"reason": "stopped", "message": "The emulator was stopped while the job ran."}
-                job["status"] = {"state": "DONE", "errorResult": problem, "errors": [problem]}
-                self._save(job)
+        return {**answer, "schema": {"fields": list(state.schema)}, **self._rows(call, state, start)}
 
 
 def _table_name(call: Call) -> TableName:
     return TableName(call.params["projectsId"], call.params["datasetsId"], call.params["tablesId"])
 
 
-def _multipart(call: Call) -> tuple[dict[str, Any], bytes]:
-    if call.params.get("uploadType") != "multipart":
+def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a table that are kept as they are.
+
+    :raises ApiError: 400: one that would change what queries answer.
+    """
+    if body.get("requirePartitionFilter") or (body.get("timePartitioning") or {}).get(
+        "requirePartitionFilter"
+    ):
+        raise ApiError(400, "The emulator does not know requirePartitionFilter.", reason="invalid")
+    partitioning = body.get("timePartitioning") or {}
+    if partitioning and not partitioning.get("field"):
         raise ApiError(
-            501, f"The emulator does not implement uploadType={call.params.get('uploadType')} here."
+            400, "The emulator does not know partitions by ingestion time: name a field.", reason="invalid"
         )
-    head = f"Content-Type: {call.headers.get('Content-Type')}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + call.stream.read())
-    parts = list(message.iter_parts()) if message.is_multipart() else []
-    if len(parts) != 2:
-        raise ApiError(400, "Malformed multipart body: two parts expected.", reason="badContent")
-    config, content = (part.get_payload(decode=True) for part in parts)
-    assert isinstance(config, bytes)
-    assert isinstance(content, bytes)
-    return call.message(config), content
+    return {key: value for key, value in body.items() if key in _TABLE_FIELDS}
 
 
-def _millis(seconds: float) -> str:
-    return str(int(seconds * 1000))
+def _page(call: Call, items: Sequence[Any]) -> tuple[Sequence[Any], dict[str, str]]:
+    """Return a page of a list, and the token of the next one if there is one."""
+    start, size = int(call.params.get("pageToken") or 0), int(call.params.get("maxResults", 1000))
+    more = {"nextPageToken": str(start + size)} if start + size < len(items) else {}
+    return items[start : start + size], more

@@ -10,91 +10,68 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from airflow_ml_provider.emulator.bigquery.sql.types import Type, named
 from airflow_ml_provider.emulator.errors import ApiError
 
 Field = Mapping[str, Any]
 
-_TO_DUCKDB = {
-    "STRING": "VARCHAR",
-    "BYTES": "BLOB",
-    "INTEGER": "BIGINT",
-    "FLOAT": "DOUBLE",
-    "BOOLEAN": "BOOLEAN",
-    "TIMESTAMP": "TIMESTAMPTZ",
-    "DATETIME": "TIMESTAMP",
-    "DATE": "DATE",
-    "TIME": "TIME",
-    "NUMERIC": "DECIMAL(38,9)",
-    "JSON": "JSON",
-}
-_ALIASES = {
-    "INT64": "INTEGER",
-    "FLOAT64": "FLOAT",
-    "BOOL": "BOOLEAN",
-    "STRUCT": "RECORD",
-    "DECIMAL": "NUMERIC",
-}
-_FROM_DUCKDB = {duck: name for name, duck in _TO_DUCKDB.items()} | {
-    "INTEGER": "INTEGER",
-    "SMALLINT": "INTEGER",
-    "TINYINT": "INTEGER",
-    "FLOAT": "FLOAT",
-    "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
-    '"NULL"': "INTEGER",
+# The REST API's own names of types.
+_LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+_ALIASES = {**_LEGACY, "DECIMAL": "NUMERIC"}
+_KINDS = {
+    **{legacy: kind for kind, legacy in _LEGACY.items() if kind != "STRUCT"},
+    **{
+        kind: kind for kind in ("STRING", "BYTES", "DATE", "DATETIME", "TIME", "TIMESTAMP", "NUMERIC", "JSON")
+    },
 }
 
 
 def normalized(fields: Sequence[Field]) -> list[dict[str, Any]]:
     """Return a schema with legacy type names and explicit modes, as the service returns it.
 
-    :raises ApiError: 400 for a type that the emulator does not know.
+    :raises ApiError: 400 for a type that the emulator does not know, and for a name that is used twice.
     """
-    clean = []
+    clean: list[dict[str, Any]] = []
     for given in fields:
-        kind = _ALIASES.get(str(given["type"]).upper(), str(given["type"]).upper())
+        kind = _ALIASES.get(str(given.get("type", "")).upper(), str(given.get("type", "")).upper())
+        if any(other["name"].lower() == given["name"].lower() for other in clean):
+            raise ApiError(400, f"Duplicate column name {given['name']} in schema", reason="invalid")
         if kind == "RECORD":
             clean.append({**given, "type": kind, "fields": normalized(given.get("fields", []))})
-        elif kind in _TO_DUCKDB:
+        elif kind in _KINDS:
             clean.append({**given, "type": kind})
         else:
-            raise ApiError(400, f"The emulator does not know the type {given['type']}.", reason="invalid")
-        clean[-1].setdefault("mode", "NULLABLE")
+            raise ApiError(400, f"The emulator does not know the type {given.get('type')}.", reason="invalid")
+        for limit in ("maxLength", "precision", "scale", "defaultValueExpression", "rangeElementType"):
+            if limit in given:
+                raise ApiError(400, f"The emulator does not know {limit} of a column.", reason="invalid")
+        clean[-1]["mode"] = str(given.get("mode") or "NULLABLE").upper()
     return clean
+
+
+def type_of(field: Field) -> Type:
+    """Return the type of a schema's column."""
+    if field["type"] == "RECORD":
+        kind = Type("STRUCT", fields=tuple((sub["name"], type_of(sub)) for sub in field["fields"]))
+    else:
+        kind = Type(_KINDS[field["type"]])
+    return Type("ARRAY", kind) if field.get("mode") == "REPEATED" else kind
+
+
+def field_from(name: str, kind: Type) -> dict[str, Any]:
+    """Return the schema's column of a type."""
+    mode = "NULLABLE"
+    if kind.element is not None:
+        kind, mode = kind.element, "REPEATED"
+    if kind.kind == "STRUCT":
+        fields = [field_from(sub, each) for sub, each in named(kind.fields)]
+        return {"name": name, "type": "RECORD", "mode": mode, "fields": fields}
+    return {"name": name, "type": _LEGACY.get(kind.kind, kind.kind), "mode": mode}
 
 
 def duckdb_type(field: Field) -> str:
     """Return the DuckDB type of a column."""
-    if field["type"] == "RECORD":
-        inner = ", ".join(f"{quoted(sub['name'])} {duckdb_type(sub)}" for sub in field["fields"])
-        kind = f"STRUCT({inner})"
-    else:
-        kind = _TO_DUCKDB[field["type"]]
-    return f"{kind}[]" if field.get("mode") == "REPEATED" else kind
-
-
-def field_of(name: str, kind: Any) -> dict[str, Any]:
-    """Return the schema field of a DuckDB result column.
-
-    :raises ApiError: 400 if BigQuery has no such type.
-    """
-    text = str(kind)
-    if text.endswith("[]"):
-        return {**field_of(name, kind.children[0][1]), "mode": "REPEATED"}
-    if text.startswith("STRUCT"):
-        fields = [field_of(child, sub) for child, sub in kind.children]
-        return {"name": name, "type": "RECORD", "mode": "NULLABLE", "fields": fields}
-    if text.startswith("DECIMAL"):
-        return {"name": name, "type": "NUMERIC", "mode": "NULLABLE"}
-    if text not in _FROM_DUCKDB:
-        raise ApiError(
-            400, f"The result column {name} has no type of BigQuery's ({text}).", reason="invalidQuery"
-        )
-    return {"name": name, "type": _FROM_DUCKDB[text], "mode": "NULLABLE"}
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    return type_of(field).duckdb
 
 
 def cell(field: Field, value: Any, *, micros: bool) -> dict[str, Any]:

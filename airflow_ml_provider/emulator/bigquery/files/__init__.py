@@ -1,0 +1,1 @@
+"""Files that load jobs read and extract jobs write."""

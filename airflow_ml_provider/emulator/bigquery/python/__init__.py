@@ -1,0 +1,1 @@
+"""Functions of BigQuery's that DuckDB has no equal of, in Python."""
