@@ -276,9 +276,10 @@ def test_queries_answer_as_bigquery_does(client, query, expected):
     ],
 )
 def test_what_is_wrong_or_unknown_is_refused_and_never_guessed(client, query, message):
-    with pytest.raises(exceptions.BadRequest, match="invalidQuery") as caught:
+    with pytest.raises(exceptions.BadRequest) as caught:
         client.query(query).result()
     assert message in str(caught.value)
+    assert caught.value.errors[0]["reason"] == "invalidQuery"
 
 
 def test_tables_are_made_replaced_and_dropped_by_scripts(client, table):
