@@ -8,6 +8,8 @@ import click
 
 from airflow_ml_provider import __version__
 from airflow_ml_provider.cli.image import image
+from airflow_ml_provider.cli.jobs import jobs
+from airflow_ml_provider.cli.migrate import migrate
 from airflow_ml_provider.cli.models import models
 
 
@@ -18,6 +20,8 @@ def main() -> None:
 
 
 main.add_command(image)
+main.add_command(jobs)
+main.add_command(migrate)
 main.add_command(models)
 
 

@@ -65,6 +65,19 @@ def tuning_job(
     return HyperparameterTuningJob(trial=run, migration_notes=tuple(all_notes), **fields)
 
 
+def any_job(job: Mapping[str, Any], notes: Sequence[str] = ()) -> TrainingJob | HyperparameterTuningJob:
+    """Return whichever job AI Platform's API had: a tuning job if it says what to tune.
+
+    :param job: as :func:`ai_platform.read` takes it.
+    :param notes: come first among the job's.
+    :raises InvalidTrainingJob: with all problems at once.
+    """
+    whole = ai_platform.read(job)
+    if whole["trainingInput"].get("hyperparameters"):
+        return tuning_job(whole, None, notes)
+    return ai_platform.training_job(whole, notes)
+
+
 def _trial(
     job: Mapping[str, Any], given: Mapping[str, Any], trial: TrainingJob | None
 ) -> tuple[TrainingJob, Sequence[str]]:

@@ -7,14 +7,16 @@ The flags are those of Google Cloud CLI 578, ``surface/ai_platform/jobs/submit/t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_ml_provider.jobs import document
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
 from airflow_ml_provider.jobs.shell import Command, Value, commands
+
+Job = TypeVar("Job")
 
 _GROUPS = ("ai-platform", "ml-engine", "ml")
 _ACTION = ("jobs", "submit", "training")
@@ -61,11 +63,27 @@ class Submission:
     :param job: the job as AI Platform's API has it: ``jobId``, ``labels``, ``trainingInput``.
     :param problems: what is wrong with the command line itself.
     :param notes: what was put for something that only running the script would tell.
+    :param project: the flag ``--project``.
     """
 
     job: Mapping[str, Any]
     problems: Sequence[str] = ()
     notes: Sequence[str] = ()
+    project: str | None = None
+
+    def job_by(self, read: Callable[[Mapping[str, Any], Sequence[str]], Job]) -> Job:
+        """Return the job that a reader of AI Platform's jobs makes of it.
+
+        :param read: takes :attr:`job` and :attr:`notes`.
+        :raises InvalidTrainingJob: with the command line's problems and the reader's.
+        """
+        try:
+            made = read(self.job, self.notes)
+        except InvalidTrainingJob as error:
+            raise InvalidTrainingJob([*self.problems, *error.problems]) from None
+        if self.problems:
+            raise InvalidTrainingJob(self.problems)
+        return made
 
 
 @dataclass
@@ -112,6 +130,13 @@ def is_submission(command: Command) -> bool:
     return _after_action([word.text for word in command.words]) is not None
 
 
+def config_of(command: Command) -> str | None:
+    """Return what a submission has as ``--config``, None without one or for a here document."""
+    words = _after_action([word.text for word in command.words]) or []
+    name = _parse(words).flags.get("--config")
+    return None if name in command.files else name
+
+
 def read(command: Command, folder: Path) -> Submission:
     """Return what a command submits.
 
@@ -137,7 +162,8 @@ def read(command: Command, folder: Path) -> Submission:
     job["jobId"] = line.names[0] if line.names else None
     if "--labels" in line.flags:
         job["labels"] = _pairs(line.flags["--labels"], "--labels", line.problems)
-    return Submission(job, line.problems, list(dict.fromkeys([*notes, *config_notes])))
+    all_notes = list(dict.fromkeys([*notes, *config_notes]))
+    return Submission(job, line.problems, all_notes, line.flags.get("--project"))
 
 
 def _after_action(words: Sequence[str]) -> list[str] | None:

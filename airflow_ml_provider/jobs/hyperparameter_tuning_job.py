@@ -132,13 +132,7 @@ class HyperparameterTuningJob:
         from airflow_ml_provider.jobs.ai_platform_tuning import tuning_job
 
         submission = gcloud.submission(command, env, Path(folder) if folder else None)
-        try:
-            job = tuning_job(submission.job, None, submission.notes)
-        except InvalidTrainingJob as error:
-            raise InvalidTrainingJob([*submission.problems, *error.problems]) from None
-        if submission.problems:
-            raise InvalidTrainingJob(submission.problems)
-        return job
+        return submission.job_by(lambda job, notes: tuning_job(job, None, notes))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""

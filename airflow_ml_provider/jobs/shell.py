@@ -51,6 +51,11 @@ class Command:
     files: Mapping[str, Value]
 
 
+def as_template(text: str) -> str:
+    """Return a Jinja template as the value of a variable: its blanks do not end a word."""
+    return text.replace(" ", _BLANK)
+
+
 def commands(text: str, env: Mapping[str, str]) -> list[Command]:
     """Return the commands of a script, or of a line of it.
 
@@ -299,7 +304,7 @@ class _Script:
         if date:
             template = f"{{{{ {RUN_DATE}.strftime('{date.group(3).strip()}') }}}}"
             note = f"{written}: became {template}, the run's date, which two tries of a task share"
-            return Value(template.replace(" ", _BLANK), notes=(note,))
+            return Value(as_template(template), notes=(note,))
         if command.strip() in self.env:
             return Value(self.env[command.strip()])
         return Value(

@@ -177,13 +177,7 @@ class TrainingJob:
         from airflow_ml_provider.jobs import ai_platform, gcloud
 
         submission = gcloud.submission(command, env, Path(folder) if folder else None)
-        try:
-            job = ai_platform.training_job(submission.job, submission.notes)
-        except InvalidTrainingJob as error:
-            raise InvalidTrainingJob([*submission.problems, *error.problems]) from None
-        if submission.problems:
-            raise InvalidTrainingJob(submission.problems)
-        return job
+        return submission.job_by(ai_platform.training_job)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""
