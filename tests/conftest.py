@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,19 +20,18 @@ def pytest_addoption(parser):
     chaos.addoption("--seed", type=int, default=1, help="of the first schedule")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _airflow_home(tmp_path_factory):
-    """Airflow reads its home when first imported; it must not be the user's."""
-    home = tmp_path_factory.mktemp("airflow")
+def pytest_configure(config):
+    """Airflow reads its home when first imported, as tests are collected; it must not be the user's."""
+    home = tempfile.mkdtemp(prefix="airflow-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ |= {
-        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_HOME": home,
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # Importing Google's operators takes long where much else runs.
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     }
-    return home
 
 
 @pytest.fixture

@@ -279,7 +279,11 @@ class Performance:
                 time.sleep(5 / SPEED)
                 result = self.theatre.process(self, command)
                 continue
-            trigger = {"try_number": command["try_number"], "trigger": result["deferred"]}
+            trigger = {
+                "try_number": command["try_number"],
+                "trigger": result["deferred"],
+                "companions": self.schedule.companions,
+            }
             event = self.theatre.process(self, trigger)
             while event is None:
                 # The next triggerer takes over.

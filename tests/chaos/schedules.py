@@ -44,6 +44,7 @@ class Schedule:
     :param faults: rules for the emulator, without their ``resource``.
     :param endings: of the first jobs, in order; later ones succeed.
     :param seconds: for which a job runs.
+    :param companions: triggers that wait beside it: with a few, a triggerer lists instead of reading each.
     """
 
     mode: str
@@ -52,6 +53,7 @@ class Schedule:
     faults: tuple[dict[str, Any], ...] = ()
     endings: tuple[str, ...] = ()
     seconds: float = 0.3
+    companions: int = 0
 
     @property
     def run_id(self) -> str:
@@ -89,7 +91,8 @@ def schedule(mode: str, seed: int) -> Schedule:
         endings = tuple(dice.choice(CURABLE) for _ in range(dice.choice((1, 1, 2))))
     elif fate < 0.35:
         endings = (dice.choice(PERMANENT),)
-    return Schedule(mode, seed, kills, tuple(faults), endings, dice.uniform(0.1, 0.8))
+    companions = dice.choice((0, 5))
+    return Schedule(mode, seed, kills, tuple(faults), endings, dice.uniform(0.1, 0.8), companions)
 
 
 def _steps() -> list[Kill]:

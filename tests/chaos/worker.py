@@ -173,13 +173,14 @@ def task(command, build):
 
 
 def trigger(command, loop_factory):
-    """Run a trigger until its first event."""
+    """Run a trigger until its first event, beside others for the same job, as in a fleet."""
     made = command["trigger"]
     module, _, name = made["classpath"].rpartition(".")
-    instance = getattr(importlib.import_module(module), name)(**made["arguments"])
+    kind = getattr(importlib.import_module(module), name)
+    instance, *others = (kind(**made["arguments"]) for _ in range(1 + command["companions"]))
 
     async def first():
-        running = asyncio.ensure_future(anext(aiter(instance.run())))
+        running, *_beside = [asyncio.ensure_future(anext(aiter(one.run()))) for one in (instance, *others)]
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         try:
             event = await running

@@ -1,0 +1,1 @@
+"""Our training operators beside Google's."""
