@@ -34,8 +34,14 @@ def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, .
     metavar="NAME=VALUE",
     help="Value of a shell variable; without one it becomes an Airflow Variable. Repeat it for more.",
 )
+@click.option(
+    "--image",
+    "image_uri",
+    metavar="URI",
+    help="Image that holds the Python packages of jobs that had no image; they are refused without it.",
+)
 @click.option("--force", is_flag=True, help="Write over files that are there.")
-def migrate(path: Path, target: Path, env: dict[str, str], force: bool) -> None:
+def migrate(path: Path, target: Path, env: dict[str, str], image_uri: str | None, force: bool) -> None:
     r"""Turn AI Platform's config files and scripts into training jobs and a DAG.
 
     PATH is a --config file, a script or notebook with 'gcloud ai-platform jobs submit training', or a folder
@@ -45,12 +51,12 @@ def migrate(path: Path, target: Path, env: dict[str, str], force: bool) -> None:
     \b
     Examples:
       airflow-ml migrate scripts/train-cloud.sh --env BUCKET=my-bucket
-      airflow-ml migrate . --to dags/training
+      airflow-ml migrate . --to dags/training --image europe-docker.pkg.dev/my-project/retraining/trainer:1
     """
     from airflow_ml_provider.jobs.migration import dag
     from airflow_ml_provider.jobs.migration import migrate as migrated
 
-    found = migrated(path, env)
+    found = migrated(path, env, image_uri)
     if not found:
         raise click.ClickException(f"{path}: nothing in it that was submitted to AI Platform")
     made = [item for item in found if item.job is not None]

@@ -60,6 +60,7 @@ _OUTPUT_FIELDS = {
     "jobPosition",
 }
 _PACKAGE_FIELDS = ("runtimeVersion", "pythonVersion", "pythonModule", "packageUris")
+_GOOGLES_IMAGES = "gcr.io/cloud-ml-public/"
 _NO_TPU_WORKER = (
     "Vertex AI runs the code on the TPU machine itself, with no master beside it. Make a TrainingJob with "
     "machine_type='cloud-tpu' and accelerator='TPU_V3:8', or with a newer one such as 'ct5lp-hightpu-4t' and "
@@ -84,21 +85,47 @@ def read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     return {**whole, "trainingInput": spelled(given)}
 
 
-def training_job(source: Mapping[str, Any] | str | Path, notes: Sequence[str] = ()) -> TrainingJob:
+def training_job(
+    source: Mapping[str, Any] | str | Path, notes: Sequence[str] = (), image_uri: str | None = None
+) -> TrainingJob:
     """Return the job that a ``trainingInput`` described.
 
     :param source: as of :func:`read`.
     :param notes: come first among the job's.
+    :param image_uri: what runs a Python package that ran in one of Google's images.
     :raises InvalidTrainingJob: every problem at once: unknown fields, and what has no equivalent, with what
         to do instead.
     """
     job = read(source)
-    reader = _Reader(job["trainingInput"])
+    given, image_notes = _in_image(job["trainingInput"], image_uri)
+    reader = _Reader(given)
     known = _JOB_FIELDS | _OUTPUT_FIELDS
     reader.problems += [f"{name}: no such field of a job" for name in sorted(set(job) - known)]
-    reader.notes += notes
+    reader.notes += [*notes, *image_notes]
     job_id = job.get("jobId")
     return reader.job(display_name=str(job_id) if job_id else None, labels=job.get("labels") or {})
+
+
+def _in_image(given: Mapping[str, Any], image_uri: str | None) -> tuple[Mapping[str, Any], list[str]]:
+    """Put an image in the place of a Python package; jobs with an image of their own stay as they are."""
+    master = given.get("masterConfig") or {}
+    if image_uri is None or not isinstance(master, Mapping) or not _ran_in_googles(master.get("imageUri")):
+        return given, []
+    rest = {name: value for name, value in given.items() if name not in _PACKAGE_FIELDS}
+    changed: dict[str, Any] = {**master, "imageUri": image_uri}
+    module = given.get("pythonModule")
+    notes = []
+    if module and not master.get("containerCommand"):
+        changed["containerCommand"] = ["python", "-m", str(module)]
+        notes.append(f"pythonModule: became the command 'python -m {module}'; {image_uri} must hold it")
+    dropped = [name for name in _PACKAGE_FIELDS if name != "pythonModule" and given.get(name)]
+    if dropped:
+        notes.append(f"{', '.join(dropped)}: dropped; {image_uri} decides")
+    return {**rest, "masterConfig": changed}, notes
+
+
+def _ran_in_googles(image: Any) -> bool:
+    return not image or str(image).startswith(_GOOGLES_IMAGES)
 
 
 def _camel(name: Any) -> Any:
@@ -189,7 +216,7 @@ class _Reader:
         image = (given.get("masterConfig") or {}).get("imageUri")
         if not image:
             self.problems.append(self._without_image(named))
-        elif str(image).startswith("gcr.io/cloud-ml-public/"):
+        elif _ran_in_googles(image):
             self.problems.append(
                 f"masterConfig.imageUri: {image} was Google's and is gone; {self._image_to_build()}"
             )

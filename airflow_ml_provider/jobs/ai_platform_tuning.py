@@ -40,7 +40,10 @@ DEFAULT_METRIC = "training/hptuning/metric"
 
 
 def tuning_job(
-    source: Mapping[str, Any] | str | Path, trial: TrainingJob | None, notes: Sequence[str] = ()
+    source: Mapping[str, Any] | str | Path,
+    trial: TrainingJob | None,
+    notes: Sequence[str] = (),
+    image_uri: str | None = None,
 ) -> HyperparameterTuningJob:
     """Return the job that a block described, see :meth:`HyperparameterTuningJob.from_ai_platform`.
 
@@ -56,7 +59,7 @@ def tuning_job(
     reader = _Reader(ai_platform.spelled(block))
     fields = reader.fields()
     try:
-        run, trial_notes = _trial(job, given, trial)
+        run, trial_notes = _trial(job, given, trial, image_uri)
     except InvalidTrainingJob as error:
         raise InvalidTrainingJob([*reader.problems, *error.problems]) from None
     if reader.problems:
@@ -65,30 +68,33 @@ def tuning_job(
     return HyperparameterTuningJob(trial=run, migration_notes=tuple(all_notes), **fields)
 
 
-def any_job(job: Mapping[str, Any], notes: Sequence[str] = ()) -> TrainingJob | HyperparameterTuningJob:
+def any_job(
+    job: Mapping[str, Any], notes: Sequence[str] = (), image_uri: str | None = None
+) -> TrainingJob | HyperparameterTuningJob:
     """Return whichever job AI Platform's API had: a tuning job if it says what to tune.
 
     :param job: as :func:`ai_platform.read` takes it.
     :param notes: come first among the job's.
+    :param image_uri: what runs a Python package that ran in one of Google's images.
     :raises InvalidTrainingJob: with all problems at once.
     """
     whole = ai_platform.read(job)
     if whole["trainingInput"].get("hyperparameters"):
-        return tuning_job(whole, None, notes)
-    return ai_platform.training_job(whole, notes)
+        return tuning_job(whole, None, notes, image_uri)
+    return ai_platform.training_job(whole, notes, image_uri)
 
 
 def _trial(
-    job: Mapping[str, Any], given: Mapping[str, Any], trial: TrainingJob | None
+    job: Mapping[str, Any], given: Mapping[str, Any], trial: TrainingJob | None, image_uri: str | None
 ) -> tuple[TrainingJob, Sequence[str]]:
     if trial is not None:
         left = [f"{name}: not read; the trial that was given decides" for name in sorted(given)]
         return trial, [*trial.migration_notes, *left]
-    if not given and not job.get("jobId"):
+    if not given and not job.get("jobId") and image_uri is None:
         raise InvalidTrainingJob(
             ["trainingInput: only hyperparameters in it; give the TrainingJob that a trial runs as trial"]
         )
-    made = ai_platform.training_job({**job, "trainingInput": given})
+    made = ai_platform.training_job({**job, "trainingInput": given}, image_uri=image_uri)
     return made, made.migration_notes
 
 

@@ -89,7 +89,7 @@ def dump(value: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     import yaml
 
     lines = [f"# {line}\n" for comment in comments for line in comment.splitlines()]
-    return "".join(lines) + yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
+    return "".join(lines) + yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=10_000)
 
 
 def build(kind: type[T], value: Mapping[str, Any], where: str = "") -> T:

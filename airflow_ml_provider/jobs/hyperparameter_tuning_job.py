@@ -122,17 +122,18 @@ class HyperparameterTuningJob:
         command: str | Sequence[str],
         env: Mapping[str, str] | None = None,
         folder: str | Path | None = None,
+        image_uri: str | None = None,
     ) -> HyperparameterTuningJob:
         """Return the tuning job that ``gcloud ai-platform jobs submit training …`` would have started.
 
-        :param command: as of :meth:`TrainingJob.from_gcloud`, likewise ``env`` and ``folder``.
+        :param command: as of :meth:`TrainingJob.from_gcloud`, likewise ``env``, ``folder`` and ``image_uri``.
         :raises InvalidTrainingJob: as there.
         """
         from airflow_ml_provider.jobs import gcloud
         from airflow_ml_provider.jobs.ai_platform_tuning import tuning_job
 
         submission = gcloud.submission(command, env, Path(folder) if folder else None)
-        return submission.job_by(lambda job, notes: tuning_job(job, None, notes))
+        return submission.job_by(lambda job, notes: tuning_job(job, None, notes, image_uri))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""

@@ -38,7 +38,7 @@ class Migrated:
     problems: tuple[str, ...] = ()
 
 
-def migrate(path: Path, env: Mapping[str, str]) -> list[Migrated]:
+def migrate(path: Path, env: Mapping[str, str], image_uri: str | None = None) -> list[Migrated]:
     """Return what became of every job in a file or folder.
 
     Configuration files that a script names are read with it. Shell variables that have no value become
@@ -46,16 +46,17 @@ def migrate(path: Path, env: Mapping[str, str]) -> list[Migrated]:
 
     :param path: a configuration file, a script, a notebook, or a folder with any of them.
     :param env: values of shell variables.
+    :param image_uri: what runs the Python packages of jobs that had no image.
     """
     found: list[Migrated] = []
     used: set[Path] = set()
     files = [path] if path.is_file() else sorted(_files(path))
     for file in files:
         if file.suffix not in _CONFIGS:
-            found += _from_script(file, path if path.is_dir() else path.parent, env, used)
+            found += _from_script(file, path if path.is_dir() else path.parent, env, image_uri, used)
     for file in files:
         if file.suffix in _CONFIGS and file.resolve() not in used:
-            found += _from_config(file)
+            found += _from_config(file, image_uri)
     return _named(found)
 
 
@@ -66,7 +67,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _from_config(file: Path) -> list[Migrated]:
+def _from_config(file: Path, image_uri: str | None) -> list[Migrated]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -75,12 +76,14 @@ def _from_config(file: Path) -> list[Migrated]:
         return []
     try:
         job = ai_platform.read(file)
-        return [Migrated(file, str(job.get("jobId") or file.stem), any_job(job))]
+        return [Migrated(file, str(job.get("jobId") or file.stem), any_job(job, image_uri=image_uri))]
     except InvalidTrainingJob as error:
         return [Migrated(file, file.stem, problems=tuple(error.problems))]
 
 
-def _from_script(file: Path, root: Path, env: Mapping[str, str], used: set[Path]) -> list[Migrated]:
+def _from_script(
+    file: Path, root: Path, env: Mapping[str, str], image_uri: str | None, used: set[Path]
+) -> list[Migrated]:
     text = _script(file)
     if text is None:
         return []
@@ -100,7 +103,15 @@ def _from_script(file: Path, root: Path, env: Mapping[str, str], used: set[Path]
         read = [command for command in again if gcloud.is_submission(command)]
     if not read:
         return [Migrated(file, file.stem, problems=("no 'gcloud … jobs submit training' that can be read",))]
-    return [_from_command(command, file, root, variables, used) for command in read]
+    made = []
+    for command in read:
+        config = gcloud.config_of(command)
+        folders = [file.parent, root, file.parent.parent]
+        folder = next((place for place in folders if config and (place / config).is_file()), file.parent)
+        if config:
+            used.add((folder / config).resolve())
+        made.append(_from_command(command, file, folder, variables, image_uri))
+    return made
 
 
 def _script(file: Path) -> str | None:
@@ -131,15 +142,10 @@ def _variables(read: Sequence[Command]) -> dict[str, str]:
 
 
 def _from_command(
-    command: Command, file: Path, root: Path, variables: Mapping[str, str], used: set[Path]
+    command: Command, file: Path, folder: Path, variables: Mapping[str, str], image_uri: str | None
 ) -> Migrated:
-    config = gcloud.config_of(command)
-    folders = [file.parent, root, file.parent.parent]
-    folder = next((place for place in folders if config and (place / config).is_file()), file.parent)
-    if config:
-        used.add((folder / config).resolve())
     try:
-        job = gcloud.read(command, folder).job_by(any_job)
+        job = gcloud.read(command, folder).job_by(lambda job, notes: any_job(job, notes, image_uri))
     except InvalidTrainingJob as error:
         return Migrated(file, file.stem, problems=tuple(error.problems))
     text = job.to_yaml()

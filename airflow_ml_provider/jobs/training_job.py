@@ -145,17 +145,21 @@ class TrainingJob:
         return document.build(cls, document.load(path))
 
     @classmethod
-    def from_ai_platform(cls, source: Mapping[str, Any] | str | Path) -> TrainingJob:
+    def from_ai_platform(
+        cls, source: Mapping[str, Any] | str | Path, image_uri: str | None = None
+    ) -> TrainingJob:
         """Return the job that AI Platform's ``trainingInput`` described.
 
         :param source: a ``trainingInput`` or what holds one under that key: a mapping, or the path of a YAML
             or JSON file.
+        :param image_uri: an image that holds the Python package of a job that had no image; such a job is
+            refused without it.
         :return: the job; what is not one to one is in its ``migration_notes``.
         :raises InvalidTrainingJob: every problem at once, and for what has no equivalent what to do instead.
         """
         from airflow_ml_provider.jobs.ai_platform import training_job
 
-        return training_job(source)
+        return training_job(source, image_uri=image_uri)
 
     @classmethod
     def from_gcloud(
@@ -163,6 +167,7 @@ class TrainingJob:
         command: str | Sequence[str],
         env: Mapping[str, str] | None = None,
         folder: str | Path | None = None,
+        image_uri: str | None = None,
     ) -> TrainingJob:
         """Return the job that ``gcloud ai-platform jobs submit training …`` would have started.
 
@@ -171,13 +176,14 @@ class TrainingJob:
         :param env: values of the shell variables in a text that it does not set itself, or sets in a way that
             only running it would tell. ``$(date +FORMAT)`` becomes a template with the run's date.
         :param folder: where ``--config`` is looked for; the current one by default.
+        :param image_uri: as of :meth:`from_ai_platform`.
         :return: as :meth:`from_ai_platform`; flags override ``--config``.
         :raises InvalidTrainingJob: as :meth:`from_ai_platform`, and for an unknown flag or variable.
         """
         from airflow_ml_provider.jobs import ai_platform, gcloud
 
         submission = gcloud.submission(command, env, Path(folder) if folder else None)
-        return submission.job_by(ai_platform.training_job)
+        return submission.job_by(lambda job, notes: ai_platform.training_job(job, notes, image_uri))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as plain data that Airflow can template."""

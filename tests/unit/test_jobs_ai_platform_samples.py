@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,16 @@ def named(expected):
     return [name for name, sample in SAMPLES.items() if sample["expect"] == expected]
 
 
-def read(sample, folder):
+def read(sample, folder, image_uri=None):
     """Read a sample as a user would: its config from a file, its script as it is."""
     write_files(sample, folder)
     if "script" in sample:
-        return TrainingJob.from_gcloud(sample["script"], env=sample.get("env"), folder=folder)
+        return TrainingJob.from_gcloud(
+            sample["script"], env=sample.get("env"), folder=folder, image_uri=image_uri
+        )
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(sample["config"]))
-    return TrainingJob.from_ai_platform(path)
+    return TrainingJob.from_ai_platform(path, image_uri=image_uri)
 
 
 def write_files(sample, folder):
@@ -60,6 +63,28 @@ def test_what_has_no_equivalent_is_refused_with_the_reason(name, tmp_path):
     with pytest.raises(InvalidTrainingJob) as caught:
         read(SAMPLES[name], tmp_path)
     assert SAMPLES[name]["says"] in str(caught.value)
+
+
+WITHOUT_IMAGE = [
+    name
+    for name in named("refused")
+    if re.search("Python package|ENTRYPOINT|COPY|required", SAMPLES[name]["says"])
+]
+
+
+@pytest.mark.parametrize("name", WITHOUT_IMAGE)
+def test_a_python_package_is_read_once_an_image_holds_it(name, tmp_path):
+    image = "europe-docker.pkg.dev/p/r/trainer:1"
+    try:
+        job = read(SAMPLES[name], tmp_path, image)
+    except InvalidTrainingJob as error:
+        assert "cloud_tpu has no equivalent" in str(error)
+        return
+    proto = CustomJob()
+    json_format.ParseDict(job.to_custom_job(), proto._pb, ignore_unknown_fields=False)
+    container = proto.job_spec.worker_pool_specs[0].container_spec
+    assert container.image_uri == image
+    assert not container.command or list(container.command[:2]) == ["python", "-m"]
 
 
 @pytest.mark.parametrize("name", named("tuning"))
