@@ -14,18 +14,16 @@ observations' weights.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.batches import Side
+from trainer.halfstep import Solver, half_steps
+from trainer.normal import solve
 from trainer.replicas import Replicas
 
-_MATRIX = tf.TensorSpec([None, None], tf.float32)
-_VECTOR = tf.TensorSpec([None], tf.float32)
-_SCALAR = tf.TensorSpec([], tf.float32)
-_COLUMNS = tf.TensorSpec([None, None], tf.int32)
 _FIRST_SPREAD = 0.1
 _BIAS_ROUNDS = 5
 
@@ -43,9 +41,8 @@ class _Unknowns:
 class BiasedFactors:
     """The unknowns, and one iteration after the other.
 
-    :param users: this replica's part of the users' half-step; values are ratings less their mean.
-    :param items: this replica's part of the items' half-step.
     :param observations: user, item and rating less the mean, of all observations.
+    :param shape: numbers of users and items.
     :param weights: of each item's observations, of mean 1 over the observations.
     :param w0: see the module.
     :param regularization: see the module.
@@ -55,22 +52,24 @@ class BiasedFactors:
 
     def __init__(
         self,
-        users: Side,
-        items: Side,
         observations: tuple[np.ndarray, np.ndarray, np.ndarray],
+        shape: tuple[int, int],
         weights: np.ndarray,
         w0: float,
         regularization: float,
         replicas: Replicas,
         start: np.ndarray,
     ) -> None:
-        self._sides = (users, items)
-        self._weights = (np.ones(len(users.places), np.float32), weights)
+        width = start.shape[1] + 1
+        self._sides = half_steps(
+            *observations, shape, lambda places: width * max(2 * places, width), 0, replicas
+        )
+        self._weights = (np.ones(shape[0], np.float32), weights)
         self._total = len(observations[2])
         self._w0, self._regularization = w0, regularization
         self._replicas = replicas
         factors = start.shape[1]
-        biases, self._noise = _biases(*observations, len(users.places), len(items.places))
+        biases, self._noise = _biases(*observations, *shape)
         self._unknowns = []
         for which, (mean, variance, prior_mean, prior_variance) in enumerate(biases):
             count = len(mean)
@@ -137,8 +136,8 @@ class BiasedFactors:
             bound += 0.5 * self._regularization / self._noise * float(square.sum())
         return float(bound)
 
-    def _solve(self, which: int, what: str) -> tf.Tensor:
-        side, own, other = self._sides[which], self._unknowns[which], self._unknowns[1 - which]
+    def _solve(self, which: int, what: str) -> np.ndarray:
+        own, other = self._unknowns[which], self._unknowns[1 - which]
         columns = [
             other.mean,
             other.variance,
@@ -159,18 +158,40 @@ class BiasedFactors:
             )
         everywhere = tf.constant(everywhere + np.diag(precision), tf.float32)
         pull, noise = tf.constant(pull, tf.float32), tf.constant(self._noise, tf.float32)
-        solved, statistics = [tf.zeros([0, 2 * factors + 2])], tf.zeros([2], tf.float64)
-        for batch in side.batches:
-            rows, sums = _SOLVERS[which](
-                table, everywhere, pull, noise, self._weights[which][batch.rows], batch.columns, batch.values
-            )
-            solved.append(rows)
-            statistics += sums
-        mine = tf.concat(solved, 0)
-        mine = tf.pad(mine, [[0, side.share - len(mine)], [0, 0]])
-        gathered = tf.gather(self._replicas.gather(mine, what), side.places).numpy()
+        solvers = []
+        for device in self._replicas.devices:
+            with tf.device(device):
+                constants = [tf.identity(constant) for constant in (table, everywhere, pull, noise)]
+                solvers.append(_solver(bool(which), *constants, tf.constant(self._weights[which])))
+        solved, statistics = self._sides[which](solvers, 2 * factors + 2, what)
+        gathered = solved.numpy()
         own.mean, own.variance = gathered[:, : factors + 1], gathered[:, factors + 1 :]
         return statistics
+
+
+def _solver(measured: bool, *constants: tf.Tensor) -> Solver:
+    function = _function(measured, constants[0].shape[1])
+    return lambda batch: function(*constants, batch.rows, batch.columns, batch.values)
+
+
+@functools.cache
+def _function(measured: bool, width: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    vector = tf.TensorSpec([None], tf.float32)
+    traced = tf.function(
+        functools.partial(_solve_batch, measured=measured),
+        input_signature=[
+            tf.TensorSpec([None, width], tf.float32),
+            tf.TensorSpec([None, None], tf.float32),
+            vector,
+            tf.TensorSpec([], tf.float32),
+            vector,
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None, None], tf.float32),
+        ],
+        autograph=False,
+    )
+    return traced.get_concrete_function()  # type: ignore[no-any-return]
 
 
 def _solve_batch(
@@ -179,14 +200,15 @@ def _solve_batch(
     pull: tf.Tensor,
     noise: tf.Tensor,
     own: tf.Tensor,
+    rows: tf.Tensor,
     columns: tf.Tensor,
     values: tf.Tensor,
     measured: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    size = tf.shape(everywhere)[0]
+    size = table.shape[1] // 2 - 1
     entries = tf.gather(table, columns)
     exists = entries[:, :, -1]
-    weights = entries[:, :, -2] * own[:, None]
+    weights = entries[:, :, -2] * tf.gather(own, rows)[:, None]
     mean, variance = entries[:, :, :size], entries[:, :, size : 2 * size]
     # The other side's bias is no factor of this side's unknowns: it is taken off the rating, and in its
     # column stands the 1 that this side's bias is multiplied with.
@@ -199,7 +221,7 @@ def _solve_batch(
         tf.linalg.diag_part(left) + tf.matmul(y_variance, weights[:, :, None], transpose_a=True)[:, :, 0],
     )
     right = pull[None] + tf.matmul(y, (rest * weights)[:, :, None], transpose_a=True)[:, :, 0]
-    x = tf.linalg.cholesky_solve(tf.linalg.cholesky(left), right[:, :, None])
+    x = solve(left, right[:, :, None], size)
     x_variance = noise / tf.linalg.diag_part(left)
     solved = tf.concat([x[:, :, 0], x_variance], 1)
     if not measured:
@@ -212,17 +234,6 @@ def _solve_batch(
     expected = weights * (squared + spread)
     sums = tf.stack([tf.reduce_sum(tf.cast(part, tf.float64)) for part in (squared, expected)])
     return solved, sums
-
-
-# The users' half-step, and the items', after which it is measured how far the iteration has come.
-_SOLVERS = tuple(
-    tf.function(
-        functools.partial(_solve_batch, measured=measured),
-        input_signature=[_MATRIX, _MATRIX, _VECTOR, _SCALAR, _VECTOR, _COLUMNS, _MATRIX],
-        autograph=False,
-    )
-    for measured in (False, True)
-)
 
 
 def _biases(

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,22 +29,23 @@ class Replicas:
 
     :param cluster: who they are.
     :param timeout: seconds after which a peer that does not answer is given up.
+    :param devices: of a single replica, each of which takes part like a replica of its own; by default its
+        GPUs, or its processor.
     """
 
-    def __init__(self, cluster: Cluster, timeout: float) -> None:
+    def __init__(self, cluster: Cluster, timeout: float, devices: Sequence[str] = ()) -> None:
         self.cluster = cluster
         self.strategy = tf.distribute.get_strategy()
         self._timeout = timeout
         self._doing = ""
         self._deadline: float | None = None
-        self._gather = self._sum = lambda value: value
+        self.devices: tuple[str, ...] = ("/device:CPU:0",)
         gpus = tf.config.list_physical_devices("GPU")
-        if len(gpus) > 1:
-            log.warning(
-                f"{len(gpus)} GPUs found, one is used: give each replica one GPU and use more replicas"
-            )
-            tf.config.set_visible_devices(gpus[:1], "GPU")
-        if cluster.size > 1:
+        if cluster.size == 1:
+            self.devices = tuple(devices or [f"/device:GPU:{n}" for n in range(len(gpus))]) or self.devices
+            if len(self.devices) > 1:
+                self._use(tf.distribute.MirroredStrategy(self.devices))
+        else:
             meet(cluster, timeout)
             threading.Thread(target=self._watch, daemon=True).start()
             # TensorFlow holds Python's lock while it connects: only this timer, which is native, can end it.
@@ -53,14 +54,27 @@ class Replicas:
                 self._connect("AUTO" if gpus else "RING")
             faulthandler.cancel_dump_traceback_later()
 
-    def gather(self, rows: tf.Tensor, what: str) -> tf.Tensor:
-        """Return the rows of all replicas, the chief's first.
+    @property
+    def size(self) -> int:
+        """How many devices all replicas have."""
+        return self.cluster.size * len(self.devices)
 
-        :param rows: this replica's, float32; as many as every other replica's.
+    @property
+    def ranks(self) -> range:
+        """The places of this replica's devices among all."""
+        first = (self.cluster.rank or 0) * len(self.devices)
+        return range(first, first + len(self.devices))
+
+    def gather(self, rows: Sequence[tf.Tensor], what: str) -> tf.Tensor:
+        """Return the rows of all devices of all replicas, the chief's first.
+
+        :param rows: of each of this replica's devices, float32; as many as on every other device.
         :param what: is being done, for messages.
         """
+        if self.size == 1:
+            return rows[0]
         with self.bounded(what):
-            return self._gather(rows)
+            return self._gather(self._distributed(rows))
 
     def sum(self, values: Any, what: str) -> np.ndarray:
         """Return the sums over all replicas of a vector's entries, float64.
@@ -68,39 +82,39 @@ class Replicas:
         :param values: this replica's.
         :param what: is being done, for messages.
         """
+        mine = tf.convert_to_tensor(values, tf.float64)
+        if self.cluster.size == 1:
+            return np.asarray(mine)
+        nothing = [tf.zeros_like(mine)] * (len(self.devices) - 1)
         with self.bounded(what):
-            return np.asarray(self._sum(tf.convert_to_tensor(values, tf.float64)))
+            return np.asarray(self._sum(self._distributed([mine, *nothing])))
 
     def from_chief(self, values: np.ndarray, what: str) -> np.ndarray:
         """Return the chief's float32 array; the others pass one of the same shape."""
         if self.cluster.size == 1:
             return values
         mine = tf.reshape(tf.convert_to_tensor(values, tf.float32), [1, -1])
-        return np.asarray(self.gather(mine, what))[0].reshape(values.shape)
+        return np.asarray(self.gather([mine] * len(self.devices), what))[0].reshape(values.shape)
 
     def _connect(self, implementation: str) -> None:
         os.environ["TF_CONFIG"] = self.cluster.tf_config()
         options = tf.distribute.experimental.CommunicationOptions(
             implementation=tf.distribute.experimental.CommunicationImplementation[implementation]
         )
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        self._use(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options))
+        self._sum(self._distributed([tf.zeros([1], tf.float64)] * len(self.devices)))
+
+    def _use(self, strategy: tf.distribute.Strategy) -> None:
         self.strategy = strategy
-        device = strategy.extended.worker_devices[0]
+        self.devices = tuple(strategy.extended.worker_devices)
+        self._gather = tf.function(lambda values: strategy.gather(values, axis=0), autograph=False)
+        self._sum = tf.function(lambda values: strategy.reduce("SUM", values, axis=None), autograph=False)
 
-        # The strategy finds out by the tensor's device where it is, which a traced argument lacks.
-        def gather(value: tf.Tensor) -> tf.Tensor:
-            with tf.device(device):
-                value = tf.identity(value)
-            return strategy.gather(value, axis=0)
-
-        def total(value: tf.Tensor) -> tf.Tensor:
-            with tf.device(device):
-                value = tf.identity(value)
-            return strategy.reduce("SUM", value, axis=None)
-
-        self._gather = tf.function(gather, input_signature=[tf.TensorSpec([None, None], tf.float32)])
-        self._sum = tf.function(total, input_signature=[tf.TensorSpec([None], tf.float64)])
-        self._sum(tf.zeros([1], tf.float64))
+    def _distributed(self, values: Sequence[tf.Tensor]) -> tf.distribute.DistributedValues:
+        """Return one value for each of this replica's devices, as the strategy takes them."""
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda replica: values[replica.replica_id_in_sync_group - self.ranks[0]]
+        )
 
     @contextmanager
     def bounded(self, what: str) -> Iterator[None]:

@@ -119,8 +119,10 @@ def _limit_rank(arguments: argparse.Namespace, parameters: dict[str, Any], ratin
 def _start(arguments: argparse.Namespace, cluster: Cluster) -> Replicas:
     # TensorFlow takes seconds to import; bad data is refused before.
     load_tensorflow()
+    from trainer.halfstep import use_cores_for_batches
     from trainer.replicas import Replicas
 
+    use_cores_for_batches()
     return Replicas(cluster, arguments.peer_timeout)
 
 
@@ -198,33 +200,20 @@ def _fit(
 
 
 def _training(parameters: dict[str, Any], seed: int, replicas: Replicas, ratings: Ratings) -> Any:
-    from trainer.batches import cut
     from trainer.biased import BiasedFactors
     from trainer.wals import Wals, item_weights
 
-    user, item = ratings.user, ratings.item
-    users, items, rank = len(ratings.users), len(ratings.items), parameters["latent_factors"]
-    bias = parameters["bias"]
-    values = ratings.rating - np.float32(_mean(ratings)) if bias else ratings.rating
-    width = 2 * rank + 4 if bias else rank + 1
-    place = (replicas.cluster.rank, replicas.cluster.size)
-    sides = (
-        cut(user, item, values, (users, items), width, *place),
-        cut(item, user, values, (items, users), width, *place),
-    )
-    start = np.random.default_rng([seed, 2]).standard_normal((items, rank)).astype(np.float32)
+    user, item, rating = ratings.user, ratings.item, ratings.rating
+    shape, rank = (len(ratings.users), len(ratings.items)), parameters["latent_factors"]
+    start = np.random.default_rng([seed, 2]).standard_normal((shape[1], rank)).astype(np.float32)
+    weights = item_weights(item, shape[1], parameters)
     w0, regularization = parameters["unobs_weight"], parameters["regularization"]
-    if not bias:
-        if parameters["wt_type"] == "none":
-            weights = np.ones(items, np.float32)
-        else:
-            weights = item_weights(item, items, parameters)
-        return Wals(*sides, weights, w0, regularization, replicas, start / np.sqrt(np.float32(rank)))
-    weights = np.ones(items, np.float32)
-    if parameters["wt_type"] != "none":
-        weights = item_weights(item, items, parameters)
+    if parameters["bias"]:
+        rest = rating - np.float32(_mean(ratings))
         weights /= max(float(weights[item].mean(dtype=np.float64)), 1e-12)
-    return BiasedFactors(*sides, (user, item, values), weights, w0, regularization, replicas, start)
+        return BiasedFactors((user, item, rest), shape, weights, w0, regularization, replicas, start)
+    start /= np.sqrt(np.float32(rank))
+    return Wals(user, item, rating, shape, weights, w0, regularization, replicas, start)
 
 
 def _iterate(training: Any, what: str) -> dict[str, float]:

@@ -5,25 +5,30 @@ not observed, it minimises::
 
     Σ_observed (w0 + c_j)(r - x·y)² + w0 Σ_unobserved (x·y)² + regularization (|X|² + |Y|²)
 
-by solving for all users with the items fixed, then the other way round. The sum over everything that was not
-observed costs nothing: ``w0 Σ_all y yᵀ`` is one matrix for all users.
+by solving for all users with the items fixed, then the other way round, exactly. The sum over everything that
+was not observed costs nothing: ``E = w0 Σ_all y yᵀ + regularization`` is one matrix for all users.
 https://ieeexplore.ieee.org/document/4781121 (Hu, Koren, Volinsky 2008)
+
+A row's equations are ``(E + ZᵀZ) x = Zᵀs``, where each of its observations is a row ``√c_j y_j`` of ``Z``
+and an entry ``s_j = r (w0 + c_j) / √c_j`` of ``s``. Where there are fewer observations than factors, the
+system of their number is smaller: ``x = E⁻¹Zᵀ (1 + Z E⁻¹ Zᵀ)⁻¹ s``.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.batches import Side
+from trainer.batches import STEP, Batch
+from trainer.halfstep import Solver, half_steps
+from trainer.normal import solve
 from trainer.replicas import Replicas
 
-_MATRIX = tf.TensorSpec([None, None], tf.float32)
-_VECTOR = tf.TensorSpec([None], tf.float32)
-_SCALAR = tf.TensorSpec([], tf.float32)
-_COLUMNS = tf.TensorSpec([None, None], tf.int32)
+# A weight of nothing would have to be divided by; this is as good as nothing.
+_LEAST_WEIGHT = 1e-30
 
 
 def item_weights(items: np.ndarray, count: int, arguments: dict[str, object]) -> np.ndarray:
@@ -32,8 +37,10 @@ def item_weights(items: np.ndarray, count: int, arguments: dict[str, object]) ->
     :param items: the item of each observation.
     :param count: how many items there are.
     :param arguments: ``wt_type``: ``linear`` for feature_wt_factor / n, ``log`` for (1 / n) ^ feature_wt_exp,
-        n being the item's number of observations.
+        n being the item's number of observations; ``none`` for 1.
     """
+    if arguments["wt_type"] == "none":
+        return np.ones(count, np.float32)
     n = np.bincount(items, minlength=count).astype(np.float64)
     share = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
     if arguments["wt_type"] == "log":
@@ -46,8 +53,10 @@ def item_weights(items: np.ndarray, count: int, arguments: dict[str, object]) ->
 class Wals:
     """The factors, and one iteration after the other.
 
-    :param users: this replica's part of the users' half-step.
-    :param items: this replica's part of the items' half-step.
+    :param user: of each observation.
+    :param item: of each observation.
+    :param rating: of each observation.
+    :param shape: numbers of users and items.
     :param weights: of each item's observations.
     :param w0: weight of what was not observed.
     :param regularization: see the module.
@@ -57,19 +66,30 @@ class Wals:
 
     def __init__(
         self,
-        users: Side,
-        items: Side,
+        user: np.ndarray,
+        item: np.ndarray,
+        rating: np.ndarray,
+        shape: tuple[int, int],
         weights: np.ndarray,
         w0: float,
         regularization: float,
         replicas: Replicas,
         factors: np.ndarray,
     ) -> None:
-        self._sides = (users, items)
-        self._weights = (tf.ones([len(users.places)]), tf.constant(weights))
-        self._w0, self._regularization = tf.constant(w0, tf.float32), tf.constant(regularization, tf.float32)
+        rank = factors.shape[1]
+        # Without regularisation E may have no inverse.
+        self._short = rank // STEP * STEP if regularization > 0 else 0
+
+        def need(places: int) -> int:
+            return rank * (places if places <= self._short else max(places, rank))
+
+        weights = np.maximum(weights, _LEAST_WEIGHT).astype(np.float32)
+        values = rating * ((w0 + weights) / np.sqrt(weights)).astype(np.float32)[item]
+        self._sides = half_steps(user, item, values, shape, need, self._short, replicas)
+        self._weights = weights
+        self._w0, self._regularization = w0, regularization
         self._replicas = replicas
-        self._x = tf.zeros([len(users.places), factors.shape[1]])
+        self._x = tf.zeros([shape[0], rank])
         self._y = tf.constant(factors, tf.float32)
 
     def iterate(self, what: str) -> dict[str, float]:
@@ -78,14 +98,10 @@ class Wals:
         :param what: is being done, for messages.
         """
         self._x, _ = self._solve(0, self._y, what)
-        self._y, statistics = self._solve(1, self._x, what)
-        squared_error, observed = self._replicas.sum(statistics, what)
-        w0, regularization = float(self._w0), float(self._regularization)
-        x, y = (np.asarray(factors, np.float64) for factors in (self._x, self._y))
-        everything = w0 * float(((x.T @ x) * (y.T @ y)).sum()) + regularization * float(
-            (x**2).sum() + (y**2).sum()
-        )
-        return {"loss": float(observed) + everything, "squared_error": float(squared_error)}
+        self._y, sums = self._solve(1, self._x, what)
+        squared_error, observed = self._replicas.sum(sums, what)
+        loss = observed + self._regularization * float(np.square(self._x, dtype=np.float64).sum())
+        return {"loss": float(loss), "squared_error": float(squared_error)}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what makes an interrupted training go on as if nothing had happened."""
@@ -95,52 +111,98 @@ class Wals:
         """Go on from what :meth:`state` returned."""
         self._x, self._y = tf.constant(state["x"]), tf.constant(state["y"])
 
-    def _solve(self, which: int, factors: tf.Tensor, what: str) -> tuple[tf.Tensor, tf.Tensor]:
-        side, own, other = self._sides[which], self._weights[which], self._weights[1 - which]
-        table = tf.concat([tf.concat([factors, other[:, None]], 1), tf.zeros([1, factors.shape[1] + 1])], 0)
-        everywhere = self._w0 * tf.matmul(factors, factors, transpose_a=True)
-        everywhere += self._regularization * tf.eye(factors.shape[1])
-        solved, statistics = [tf.zeros([0, factors.shape[1]])], tf.zeros([2], tf.float64)
-        for batch in side.batches:
-            rows, sums = _SOLVERS[which](
-                table, everywhere, self._w0, tf.gather(own, batch.rows), batch.columns, batch.values
-            )
-            solved.append(rows)
-            statistics += sums
-        mine = tf.concat(solved, 0)
-        mine = tf.pad(mine, [[0, side.share - len(mine)], [0, 0]])
-        return tf.gather(self._replicas.gather(mine, what), side.places), statistics
+    def _solve(self, which: int, factors: tf.Tensor, what: str) -> tuple[tf.Tensor, np.ndarray]:
+        rank = factors.shape[1]
+        everywhere = self._w0 * tf.matmul(factors, factors, transpose_a=True).numpy().astype(np.float64)
+        everywhere += self._regularization * np.eye(rank)
+        inverse = np.eye(rank)
+        if self._short:
+            inverse = np.linalg.inv(np.linalg.cholesky(everywhere))
+        root = np.sqrt(self._weights)
+        solvers = []
+        for device in self._replicas.devices:
+            with tf.device(device):
+                table = factors if which else factors * root[:, None]
+                table = tf.concat([table, tf.zeros([1, rank])], 0)
+                inverse_ = tf.constant(inverse, tf.float32)
+                changed = tf.matmul(table, inverse_, transpose_b=True) if self._short else table
+                constants = (tf.constant(everywhere, tf.float32), inverse_, tf.constant(self._w0, tf.float32))
+                own = tf.constant(self._weights if which else np.ones(len(self._weights), np.float32))
+                solvers.append(self._solver(which, table, changed, constants, own))
+        return self._sides[which](solvers, rank, what)
+
+    def _solver(
+        self,
+        which: int,
+        table: tf.Tensor,
+        changed: tf.Tensor,
+        constants: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+        own: tf.Tensor,
+    ) -> Solver:
+        def solver(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+            places = batch.columns.shape[1]
+            short = places if places <= self._short else 0
+            function = _solver(table.shape[1], short, bool(which))
+            return function(changed if short else table, *constants, own, *vars(batch).values())
+
+        return solver
 
 
-def _solve_batch(
-    table: tf.Tensor,
-    everywhere: tf.Tensor,
-    w0: tf.Tensor,
-    own: tf.Tensor,
-    columns: tf.Tensor,
-    values: tf.Tensor,
-    measured: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    entries = tf.gather(table, columns)
-    y, weights = entries[:, :, :-1], entries[:, :, -1] * own[:, None]
-    left = everywhere[None] + tf.matmul(y, y * weights[:, :, None], transpose_a=True)
-    right = tf.matmul(y, (values * (w0 + weights))[:, :, None], transpose_a=True)
-    x = tf.linalg.cholesky_solve(tf.linalg.cholesky(left), right)
-    if not measured:
-        return x[:, :, 0], tf.zeros([2], tf.float64)
-    predicted = tf.matmul(y, x)[:, :, 0]
-    squared = tf.square(values - predicted)
-    observed = (w0 + weights) * squared - w0 * tf.square(predicted)
-    sums = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (squared, observed)]
-    return x[:, :, 0], tf.stack(sums)
+def _combined(values: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    # As a row times a matrix, which is much faster than a matrix times a column.
+    return tf.matmul(values[:, None], z)[:, 0]
 
 
-# The users' half-step, and the items', after which it is measured how far the iteration has come.
-_SOLVERS = tuple(
-    tf.function(
-        functools.partial(_solve_batch, measured=measured),
-        input_signature=[_MATRIX, _MATRIX, _SCALAR, _VECTOR, _COLUMNS, _MATRIX],
+@functools.cache
+def _solver(rank: int, short: int, measured: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Return what solves a batch, of rows with so many places or, if that is 0, with any number."""
+
+    def function(
+        table: tf.Tensor,
+        everywhere: tf.Tensor,
+        inverse: tf.Tensor,
+        w0: tf.Tensor,
+        own: tf.Tensor,
+        rows: tf.Tensor,
+        columns: tf.Tensor,
+        values: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        z = tf.gather(table, columns)
+        # Of the items' half only: the users' has the weights in the table.
+        weight = tf.gather(own, rows)[:, None] if measured else tf.ones([])
+        left = tf.matmul(z, z, transpose_a=not short, transpose_b=bool(short))
+        left = (left * weight[:, :, None] if measured else left) + (tf.eye(short) if short else everywhere)
+        if short:
+            x = tf.sqrt(weight) * _combined(solve(left, values[:, :, None], short)[:, :, 0], z)
+        else:
+            right = tf.sqrt(weight) * _combined(values, z)
+            x = solve(left, right[:, :, None], rank)[:, :, 0]
+        factors = tf.matmul(x, inverse) if short else x
+        if not measured:
+            return factors, tf.zeros([2], tf.float64)
+        rating = values * tf.sqrt(weight) / (w0 + weight)
+        predicted = tf.matmul(x[:, None], z, transpose_b=True)[:, 0]
+        # The objective's part at the solution of a row's equations: Σ (w0 + c) r² - x·Zᵀs.
+        observed = values * (tf.sqrt(weight) * (rating - predicted))
+        sums = [
+            tf.reduce_sum(tf.cast(part, tf.float64)) for part in (tf.square(rating - predicted), observed)
+        ]
+        return factors, tf.stack(sums)
+
+    matrix, vector = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.float32)
+    places = short or None
+    traced = tf.function(
+        function,
+        input_signature=[
+            tf.TensorSpec([None, rank], tf.float32),
+            tf.TensorSpec([rank, rank], tf.float32),
+            matrix,
+            tf.TensorSpec([], tf.float32),
+            vector,
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, places], tf.int32),
+            tf.TensorSpec([None, places], tf.float32),
+        ],
         autograph=False,
     )
-    for measured in (False, True)
-)
+    return traced.get_concrete_function()  # type: ignore[no-any-return]

@@ -58,7 +58,8 @@ def slow_wals(ratings, parameters, first, iterations):
     value[ratings.user, ratings.item], seen[ratings.user, ratings.item] = ratings.rating, True
     n = seen.sum(0)
     kind = parameters["wt_type"]
-    c = parameters["feature_wt_factor"] / n if kind == "linear" else (1 / n) ** parameters["feature_wt_exp"]
+    exponent = parameters["feature_wt_exp"] if kind == "log" else 0
+    c = parameters["feature_wt_factor"] / n if kind == "linear" else (1 / n) ** exponent
     w0, reg = parameters["unobs_weight"], parameters["regularization"]
     weight = np.where(seen, w0 + c[None, :], w0)
     ridge = reg * np.eye(first.shape[1])
@@ -80,7 +81,20 @@ def slow_wals(ratings, parameters, first, iterations):
     return x, y, loss
 
 
-@pytest.mark.parametrize("changes", [{}, {"wt_type": "log", "feature_wt_exp": 0.5}, {"unobs_weight": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"wt_type": "log", "feature_wt_exp": 0.5},
+        {"wt_type": "log", "feature_wt_exp": 5.05},
+        {"wt_type": "none"},
+        {"unobs_weight": 0.0},
+        {"regularization": 0.0},
+        # Most rows have fewer observations than factors.
+        {"latent_factors": 48, "regularization": 5.0},
+        {"latent_factors": 40, "unobs_weight": 0.5},
+    ],
+)
 def test_the_factors_and_the_loss_are_those_of_the_written_objective(small, changes):
     parameters = {**WALS, **changes}
     training, _ = fit(parameters, small, 0)
@@ -124,10 +138,17 @@ def test_training_goes_on_from_its_state_as_if_nothing_had_happened(small, param
     assert all((through.state()[name] == resumed.state()[name]).all() for name in through.state())
 
 
+def need(places):
+    return 10 * places
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_the_replicas_batches_hold_every_entry_once(small, size):
+@pytest.mark.parametrize("short", [0, 32])
+def test_the_replicas_batches_hold_every_entry_once(small, size, short):
     shape = (len(small.users), len(small.items))
-    sides = [cut(small.user, small.item, small.rating, shape, 10, rank, size) for rank in range(size)]
+    sides = [
+        cut(small.user, small.item, small.rating, shape, need, short, rank, size) for rank in range(size)
+    ]
     entries, rows = set(), []
     for side in sides:
         for batch in side.batches:
@@ -144,7 +165,7 @@ def test_the_replicas_batches_hold_every_entry_once(small, size):
 
 def test_places_put_the_replicas_rows_back_in_order(small):
     shape = (len(small.users), len(small.items))
-    sides = [cut(small.user, small.item, small.rating, shape, 10, rank, 2) for rank in range(2)]
+    sides = [cut(small.user, small.item, small.rating, shape, need, 32, rank, 2) for rank in range(2)]
     gathered = np.full(2 * sides[0].share, -1)
     for rank, side in enumerate(sides):
         rows = np.concatenate([batch.rows for batch in side.batches])
