@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from trainer.halfstep import Solver, half_steps
 from trainer.normal import solve
+from trainer.recommender import FoldIn
 from trainer.replicas import Replicas
 
 _FIRST_SPREAD = 0.1
@@ -124,6 +125,26 @@ class BiasedFactors:
             _Unknowns(*(state[f"{name}_{field}"] for field in fields)) for name in ("user", "item")
         ]
 
+    def fold_in(self) -> FoldIn:
+        """Return the equations of one more user."""
+        variance = self._unknowns[1].variance.copy()
+        variance[:, -1] = 0
+        return FoldIn(*self._prior(0), self._weights[1], self._weights[1], variance)
+
+    def _prior(self, which: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the equations of a row have without any observation: the matrix, and the right side."""
+        own, other = self._unknowns[which], self._unknowns[1 - which]
+        factors = own.mean.shape[1] - 1
+        precision = self._noise / own.prior_variance
+        precision[:factors] += self._regularization
+        everywhere = np.diag(precision)
+        if self._w0:
+            y = other.mean[:, :factors].astype(np.float64)
+            everywhere[:factors, :factors] += self._w0 * (
+                y.T @ y + np.diag(other.variance[:, :factors].sum(0, dtype=np.float64))
+            )
+        return everywhere, self._noise / own.prior_variance * own.prior_mean
+
     def _negative_bound(self, expected: float) -> float:
         bound = 0.5 * (self._total * np.log(2 * np.pi * self._noise) + expected / self._noise)
         for side in self._unknowns:
@@ -147,17 +168,9 @@ class BiasedFactors:
         table = np.concatenate(columns, 1, dtype=np.float32)
         table = tf.constant(np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)]))
         factors = own.mean.shape[1] - 1
-        precision = self._noise / own.prior_variance
-        precision[:factors] += self._regularization
-        pull = self._noise / own.prior_variance * own.prior_mean
-        everywhere = np.zeros((factors + 1, factors + 1))
-        if self._w0:
-            y = other.mean[:, :factors].astype(np.float64)
-            everywhere[:factors, :factors] = self._w0 * (
-                y.T @ y + np.diag(other.variance[:, :factors].sum(0, dtype=np.float64))
-            )
-        everywhere = tf.constant(everywhere + np.diag(precision), tf.float32)
-        pull, noise = tf.constant(pull, tf.float32), tf.constant(self._noise, tf.float32)
+        precision, pull = self._prior(which)
+        everywhere, pull = tf.constant(precision, tf.float32), tf.constant(pull, tf.float32)
+        noise = tf.constant(self._noise, tf.float32)
         solvers = []
         for device in self._replicas.devices:
             with tf.device(device):

@@ -13,6 +13,28 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
+class FoldIn:
+    """How a user's unknowns ``u`` (factors, and the bias as the last one) follow from ratings.
+
+    They solve ``(precision + Σ weight (v vᵀ + diag(variance))) u = pull + Σ target_weight (r - rest) v`` over
+    the rated items, where ``v`` is an item's factors followed by 1 and ``rest`` what is predicted without the
+    user. Where users have no bias, precision keeps it at 0.
+
+    :param precision: a square matrix.
+    :param pull: a vector.
+    :param weight: of each item.
+    :param target_weight: of each item.
+    :param variance: of each item's factors, and 0.
+    """
+
+    precision: np.ndarray
+    pull: np.ndarray
+    weight: np.ndarray
+    target_weight: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True)
 class Recommender:
     """Predicts ``mean + user_bias + item_bias + user_factors · item_factors``.
 
@@ -26,6 +48,7 @@ class Recommender:
     :param unknown_item_bias: what is expected of an item that it does not know.
     :param limits: lowest and highest prediction, or None if predictions are not limited.
     :param popularity: what ranks the items for users that it does not know.
+    :param fold_in: how a new user's factors follow from ratings.
     """
 
     users: pa.StringArray
@@ -38,6 +61,7 @@ class Recommender:
     unknown_item_bias: float
     limits: tuple[float, float] | None
     popularity: np.ndarray
+    fold_in: FoldIn
 
     def predict(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """Return a prediction for each row, float32.

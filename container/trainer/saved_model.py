@@ -6,6 +6,11 @@ Signatures:
   ``scores``, both with a row for each user, best first, without what the user has rated already. A user with
   fewer than k items left gets empty ids and scores of minus infinity at the end. A user that the model does
   not know gets what is popular.
+- ``similar_items``: ``item_ids`` and ``k`` give the items whose factors point the same way, with the cosines,
+  without the item itself. An item that the model does not know has none.
+- ``fold_in``: a user who was not in training. ``item_ids`` and ``ratings``, both with a row for each user (an
+  empty id is no rating), and ``k`` give what ``serving_default`` would, had the user been there. Items that
+  the model does not know are passed over.
 - ``score``: ``user_ids`` and ``item_ids`` (as many of each) give ``predictions``, and ``known``: whether the
   model knows both. What it does not know is predicted from the averages.
 """
@@ -21,6 +26,8 @@ import tensorflow as tf
 from trainer.recommender import Recommender
 
 _TEXTS = tf.TensorSpec([None], tf.string)
+_LISTS = tf.TensorSpec([None, None], tf.string)
+_COUNT = tf.TensorSpec([], tf.int32)
 
 
 class _Module(tf.Module):
@@ -43,6 +50,12 @@ class _Module(tf.Module):
         starts, items = seen
         self.seen_starts = tf.Variable(np.append(starts, starts[-1]), trainable=False, dtype=tf.int64)
         self.seen = tf.Variable(items, trainable=False, dtype=tf.int32, shape=[None])
+        how = model.fold_in
+        ones = np.ones((len(model.items), 1), np.float32)
+        self.item_vectors = _variable(np.concatenate([model.item_factors, ones], 1), np.zeros(len(how.pull)))
+        self.item_variances = _variable(how.variance, np.zeros(len(how.pull)))
+        self.weights, self.target_weights = _variable(how.weight, 0), _variable(how.target_weight, 0)
+        self.precision, self.pull = _variable(how.precision), _variable(how.pull)
         self.mean = tf.constant(model.mean, tf.float32)
         self.limits = model.limits
 
@@ -54,23 +67,60 @@ class _Module(tf.Module):
         known = (user < self.users.size()) & (item < self.items.size())
         return {"predictions": self._limited(predictions), "known": known}
 
-    @tf.function(input_signature=[_TEXTS, tf.TensorSpec([], tf.int32)], autograph=False)
+    @tf.function(input_signature=[_TEXTS, _COUNT], autograph=False)
     def recommend(self, user_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         user = self.users.lookup(user_ids)
-        count = tf.shape(self.item_ids)[0]
         own = tf.matmul(tf.gather(self.user_factors, user), self.item_factors[:-1], transpose_b=True)
         own += self.mean + tf.gather(self.user_bias, user)[:, None] + self.item_bias[None, :-1]
-        known = (user < self.users.size())[:, None]
-        scores = tf.where(known, own, self.popularity[None, :])
         seen = tf.RaggedTensor.from_row_splits(self.seen, self.seen_starts, validate=False)
         seen = tf.gather(seen, user)
         places = tf.stack([tf.cast(seen.value_rowids(), tf.int32), seen.values], 1)
-        scores = tf.tensor_scatter_nd_update(scores, places, tf.fill([tf.shape(places)[0]], -np.inf))
-        best, item = tf.math.top_k(scores, k=tf.clip_by_value(k, 0, count))
-        left = tf.math.is_finite(best)
+        return self._recommended(own, user < self.users.size(), places, k)
+
+    @tf.function(input_signature=[_LISTS, tf.TensorSpec([None, None], tf.float32), _COUNT], autograph=False)
+    def fold_in(self, item_ids: tf.Tensor, ratings: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        item = self.items.lookup(item_ids)
+        known = item < self.items.size()
+        vectors, weights = tf.gather(self.item_vectors, item), tf.gather(self.weights, item)[:, :, None]
+        left = self.precision + tf.matmul(vectors, weights * vectors, transpose_a=True)
+        left += tf.linalg.diag(tf.reduce_sum(weights * tf.gather(self.item_variances, item), 1))
+        rest = ratings - self.mean - tf.gather(self.item_bias, item)
+        target = tf.where(known, tf.gather(self.target_weights, item) * rest, 0)
+        right = self.pull[None, :, None] + tf.matmul(vectors, target[:, :, None], transpose_a=True)
+        user = tf.linalg.cholesky_solve(tf.linalg.cholesky(left), right)[:, :, 0]
+        own = tf.matmul(user[:, :-1], self.item_factors[:-1], transpose_b=True)
+        own += self.mean + user[:, -1:] + self.item_bias[None, :-1]
+        rows = tf.where(known)
+        places = tf.cast(tf.stack([rows[:, 0], tf.gather_nd(item, rows)], 1), tf.int32)
+        return self._recommended(own, tf.reduce_any(known, 1), places, k)
+
+    @tf.function(input_signature=[_TEXTS, _COUNT], autograph=False)
+    def similar_items(self, item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        item = self.items.lookup(item_ids)
+        factors = tf.math.l2_normalize(self.item_factors, 1)
+        cosines = tf.matmul(tf.gather(factors, item), factors[:-1], transpose_b=True)
+        known = item < self.items.size()
+        cosines = tf.where(known[:, None], cosines, -np.inf)
+        rows = tf.where(known)
+        places = tf.cast(tf.concat([rows, tf.gather_nd(item, rows)[:, None]], 1), tf.int32)
+        return self._best(cosines, places, k)
+
+    def _recommended(
+        self, own: tf.Tensor, known: tf.Tensor, seen: tf.Tensor, k: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Return the best by own scores; for users that are not known, what is popular."""
+        known = known[:, None]
+        best = self._best(tf.where(known, own, self.popularity[None, :]), seen, k)
+        scores = best["scores"]
         # Limits are for what is shown: they must not make the best ones equal before they are ranked.
-        shown = tf.where(left, tf.where(known, self._limited(best), best), best)
-        return {"item_ids": tf.where(left, tf.gather(self.item_ids, item), ""), "scores": shown}
+        limited = tf.where(known & tf.math.is_finite(scores), self._limited(scores), scores)
+        return {**best, "scores": limited}
+
+    def _best(self, scores: tf.Tensor, without: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = tf.tensor_scatter_nd_update(scores, without, tf.fill([tf.shape(without)[0]], -np.inf))
+        best, item = tf.math.top_k(scores, k=tf.clip_by_value(k, 0, tf.shape(self.item_ids)[0]))
+        ids = tf.where(tf.math.is_finite(best), tf.gather(self.item_ids, item), "")
+        return {"item_ids": ids, "scores": best}
 
     def _limited(self, predictions: tf.Tensor) -> tf.Tensor:
         return predictions if self.limits is None else tf.clip_by_value(predictions, *self.limits)
@@ -87,7 +137,12 @@ def save(model: Recommender, seen: tuple[np.ndarray, np.ndarray], folder: Path) 
     ids.mkdir(parents=True, exist_ok=True)
     with tf.device("CPU:0"):
         module = _Module(model, seen, ids)
-    signatures = {"serving_default": module.recommend, "score": module.score}
+    signatures = {
+        "serving_default": module.recommend,
+        "score": module.score,
+        "similar_items": module.similar_items,
+        "fold_in": module.fold_in,
+    }
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 

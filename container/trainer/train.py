@@ -22,6 +22,7 @@ from trainer.files import File
 from trainer.flags import version_folder
 from trainer.framework import load_tensorflow
 from trainer.hypertune import MetricFile
+from trainer.ranking import ranking_metrics
 from trainer.ratings import Ratings, read_ratings
 from trainer.recommender import Recommender, seen_items
 
@@ -187,7 +188,10 @@ def _fit(
     metrics: dict[str, float | None] = {"training_rmse": model.rmse(ratings, ratings)}
     if len(test):
         metrics["rmse"] = model.rmse(ratings, test)
-        log.info(f"test RMSE {metrics['rmse']:.4f} ({len(test)} ratings)", **metrics)
+        if cluster.is_chief:
+            metrics |= ranking_metrics(model, ratings, test, arguments.seed)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "rmse" not in name)
+        log.info(f"test RMSE {metrics['rmse']:.4f} ({len(test)} ratings){shown and ', '}{shown}", **metrics)
     else:
         log.info(
             f"training RMSE {metrics['training_rmse']:.4f}; there are no ratings to test with", **metrics
@@ -275,6 +279,7 @@ def _model(parameters: dict[str, Any], ratings: Ratings, training: Any) -> Recom
             unknown_item_bias=training.mean_item_bias,
             limits=(float(ratings.rating.min()), float(ratings.rating.max())),
             popularity=(mean + item_bias).astype(np.float32),
+            fold_in=training.fold_in(),
         )
     share = np.bincount(ratings.item, minlength=len(ratings.items)) / max(len(ratings.users), 1)
     return Recommender(
@@ -288,6 +293,7 @@ def _model(parameters: dict[str, Any], ratings: Ratings, training: Any) -> Recom
         unknown_item_bias=0.0,
         limits=None,
         popularity=share.astype(np.float32),
+        fold_in=training.fold_in(),
     )
 
 

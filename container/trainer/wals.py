@@ -25,6 +25,7 @@ import tensorflow as tf
 from trainer.batches import STEP, Batch
 from trainer.halfstep import Solver, half_steps
 from trainer.normal import solve
+from trainer.recommender import FoldIn
 from trainer.replicas import Replicas
 
 # A weight of nothing would have to be divided by; this is as good as nothing.
@@ -102,6 +103,16 @@ class Wals:
         squared_error, observed = self._replicas.sum(sums, what)
         loss = observed + self._regularization * float(np.square(self._x, dtype=np.float64).sum())
         return {"loss": float(loss), "squared_error": float(squared_error)}
+
+    def fold_in(self) -> FoldIn:
+        """Return the equations of one more user."""
+        y = np.asarray(self._y, np.float64)
+        rank = y.shape[1]
+        precision = np.eye(rank + 1) * 1e30
+        # Without regularisation a user with few ratings has no single solution, but is to get an answer.
+        precision[:rank, :rank] = self._w0 * (y.T @ y) + (self._regularization or 1e-6) * np.eye(rank)
+        variance = np.zeros((len(y), rank + 1), np.float32)
+        return FoldIn(precision, np.zeros(rank + 1), self._weights, self._weights + self._w0, variance)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what makes an interrupted training go on as if nothing had happened."""
