@@ -206,12 +206,12 @@ def main() -> None:
         for name, world in score_worlds().items():
             truth = run(true_differences, world, 1.15, given.seed)
             scored[name] = (world, truth)
-        nights = max(1, round(500 * given.scale))
+        nights = max(1, round(250 * given.scale))
         scores = {
             name: run(score_nights, world, nights, 1.15, truth.result(), given.seed)
             for name, (world, truth) in scored.items()
         }
-        years = max(1, round(100 * given.scale))
+        years = max(1, round(40 * given.scale))
         small = World(150)
         paths = {
             kind: [run(function, small, VISIBLE, 0.3, 365, given.seed * 10_000 + at) for at in range(years)]

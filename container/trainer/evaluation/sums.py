@@ -22,7 +22,7 @@ class Sums:
     """
 
     def __init__(self, quantities: int, models: int, parts: int, groups: int) -> None:
-        self.parts, self.groups = parts, groups
+        self.groups = groups
         self.rows = np.zeros((parts, groups))
         self.totals = np.zeros((quantities, models, parts, groups))
 
@@ -32,12 +32,12 @@ class Sums:
         :param cell: of each row, its part times the number of groups, plus its group.
         :param quantities: for each quantity and model, a value for each row.
         """
-        cells = self.parts * self.groups
-        self.rows += np.bincount(cell, minlength=cells).reshape(self.parts, self.groups)
+        parts = int(cell.max(initial=0)) // self.groups + 1
+        shape, cells = (parts, self.groups), parts * self.groups
+        self.rows[:parts] += np.bincount(cell, minlength=cells).reshape(shape)
         for at, models in enumerate(quantities):
             for model, values in enumerate(models):
-                added = np.bincount(cell, values, cells)
-                self.totals[at, model] += added.reshape(self.parts, self.groups)
+                self.totals[at, model, :parts] += np.bincount(cell, values, cells).reshape(shape)
 
     def merge(self, other: Sums) -> None:
         """Add what another has added up."""
