@@ -103,7 +103,8 @@ def submission(
 
     :param command: the command line or script, or its words.
     :param env: values of the shell variables in a text.
-    :param folder: where ``--config`` is looked for; the current one by default.
+    :param folder: where ``--config``, and what a script reads with ``source``, are looked for; the current
+        one by default.
     :raises InvalidTrainingJob: there is none, or more than one; it is no command line; a variable in it has
         no value; its ``--config`` can't be read.
     """
@@ -112,7 +113,7 @@ def submission(
         first = found[0].words
     else:
         try:
-            found = commands(command, env or {})
+            found = commands(command, env or {}, sourced_from(folder or Path()))
         except ValueError as error:
             raise InvalidTrainingJob([f"not a command line: {error}"]) from error
         first = found[0].words if found else ()
@@ -123,6 +124,23 @@ def submission(
     if len(trainings) > 1:
         raise InvalidTrainingJob([f"{len(trainings)} jobs are submitted; give one command line at a time"])
     return read(trainings[0], folder or Path())
+
+
+def sourced_from(folder: Path) -> Callable[[str], str | None]:
+    """Return what reads the files that a script in a folder reads with ``source``.
+
+    How the script finds its own folder, as in ``$(dirname $0)/env.sh``, does not matter.
+    """
+
+    def text_of(name: str) -> str | None:
+        for path in (folder / name.lstrip("/"), folder / Path(name).name):
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                continue
+        return None
+
+    return text_of
 
 
 def is_submission(command: Command) -> bool:

@@ -93,14 +93,13 @@ def _from_script(
     if not _SUBMITS.search(text):
         return []
     try:
-        read = [command for command in commands(text, env) if gcloud.is_submission(command)]
+        read = _submissions(text, env, file)
     except ValueError as error:
         return [Migrated(file, file.stem, problems=(f"not a shell script: {error}",))]
     variables = _variables(read)
     if variables:
         templates = {name: as_template(template) for name, template in variables.items()}
-        again = commands(text, {**templates, **env})
-        read = [command for command in again if gcloud.is_submission(command)]
+        read = _submissions(text, {**templates, **env}, file)
     if not read:
         return [Migrated(file, file.stem, problems=("no 'gcloud … jobs submit training' that can be read",))]
     made = []
@@ -112,6 +111,11 @@ def _from_script(
             used.add((folder / config).resolve())
         made.append(_from_command(command, file, folder, variables, image_uri))
     return made
+
+
+def _submissions(text: str, env: Mapping[str, str], file: Path) -> list[Command]:
+    sourced = gcloud.sourced_from(file.parent)
+    return [command for command in commands(text, env, sourced) if gcloud.is_submission(command)]
 
 
 def _script(file: Path) -> str | None:

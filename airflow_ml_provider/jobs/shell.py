@@ -8,7 +8,7 @@ unknown, with the reason; it is an error only where it matters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -56,19 +56,26 @@ def as_template(text: str) -> str:
     return text.replace(" ", _BLANK)
 
 
-def commands(text: str, env: Mapping[str, str]) -> list[Command]:
+def commands(
+    text: str, env: Mapping[str, str], sourced: Callable[[str], str | None] = lambda name: None
+) -> list[Command]:
     """Return the commands of a script, or of a line of it.
 
     :param env: the environment; also the values of variables that the script computes.
+    :param sourced: returns the text of a file that the script reads with ``source``, None if there is none.
     :raises ValueError: a quote or a parenthesis has no end.
     """
-    return _Script(text.replace("\r\n", "\n"), env).read()
+    return _Script(text, env, sourced).read()
 
 
 class _Script:
-    def __init__(self, text: str, env: Mapping[str, str]) -> None:
-        self.text = text
+    def __init__(
+        self, text: str, env: Mapping[str, str], sourced: Callable[[str], str | None] = lambda name: None
+    ) -> None:
+        self.text = text.replace("\r\n", "\n")
         self.env = env
+        self.sourced = sourced
+        self.seen: set[str] = set()
         self.at = 0
         # Variables set in each open branch or loop: known up to its end.
         self.branches: list[set[str]] = []
@@ -143,12 +150,22 @@ class _Script:
             words = [word for word in words[1:] if _ASSIGNMENT.fullmatch(word.text)]
         while words and (found := _ASSIGNMENT.fullmatch(words[0].text)):
             self._assign(found.group(1), words.pop(0), found)
-        if words:
+        if len(words) > 1 and words[0].text in (".", "source"):
+            self._source(words[1].text)
+        elif words:
             self.found.append(Command(tuple(map(_readable, words)), dict(self.files)))
         if line:
             self.notebook = False
             self._read_documents(words)
             self.output = ""
+
+    def _source(self, name: str) -> None:
+        text = None if name in self.seen else self.sourced(name)
+        if text is not None:
+            self.seen.add(name)
+            inner = _Script(text, self.env, self.sourced)
+            inner.variables, inner.files, inner.seen = self.variables, self.files, self.seen
+            self.found += inner.read()
 
     def _read_documents(self, words: list[Value]) -> None:
         for mark, expands in self.documents:

@@ -175,7 +175,8 @@ class TrainingJob:
             the command line in words.
         :param env: values of the shell variables in a text that it does not set itself, or sets in a way that
             only running it would tell. ``$(date +FORMAT)`` becomes a template with the run's date.
-        :param folder: where ``--config`` is looked for; the current one by default.
+        :param folder: where ``--config``, and what a script reads with ``source``, are looked for; the
+            current one by default.
         :param image_uri: as of :meth:`from_ai_platform`.
         :return: as :meth:`from_ai_platform`; flags override ``--config``.
         :raises InvalidTrainingJob: as :meth:`from_ai_platform`, and for an unknown flag or variable.

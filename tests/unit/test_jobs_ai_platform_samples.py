@@ -38,7 +38,7 @@ def write_files(sample, folder):
     for name, content in sample.get("files", {}).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content) if name.endswith(".json") else yaml.safe_dump(content))
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
 
 
 def test_there_are_enough_samples_to_say_something():

@@ -98,3 +98,11 @@ def test_a_notebooks_line_has_python_names_in_braces():
 def test_what_has_no_end_is_refused(text):
     with pytest.raises(ValueError, match="no end"):
         commands(text, {})
+
+
+def test_what_a_script_sources_is_followed_once():
+    files = {"/env.sh": "X=1\n. /env.sh\n", "more.sh": "Y=2\nother\n"}
+    text = ". $(cd $(dirname $0) && pwd)/env.sh\nsource more.sh\nsource none.sh\nrun $X $Y\n"
+    found = commands(text, {}, files.get)
+    assert [command.words[0].text for command in found] == ["other", "run"]
+    assert [word.text for word in found[1].words] == ["run", "1", "2"]
