@@ -32,6 +32,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_ml_provider.operators.training",
                     "airflow_ml_provider.operators.evaluation",
                     "airflow_ml_provider.operators.promotion",
+                    "airflow_ml_provider.operators.validation",
                 ],
             }
         ],

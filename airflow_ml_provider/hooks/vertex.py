@@ -78,9 +78,10 @@ class VertexHook(GoogleBaseHook):
         """
         from airflow_ml_provider.models.store import ModelStore
 
-        return ModelStore(self._storage(project_id), root=root, model=model)
+        return ModelStore(self.get_storage_client(project_id), root=root, model=model)
 
-    def _storage(self, project_id: str | None) -> Client:
+    def get_storage_client(self, project_id: str | None = None) -> Client:
+        """Return a client of Cloud Storage with the connection's credentials."""
         from google.cloud import storage
 
         return storage.Client(credentials=self.get_credentials(), project=self._project(project_id))

@@ -7,6 +7,7 @@ from airflow_ml_provider.operators.promotion import (
     RollbackModelOperator,
 )
 from airflow_ml_provider.operators.training import TrainingJobOperator
+from airflow_ml_provider.operators.validation import ValidateTrainingDataOperator
 
 __all__ = [
     "EvaluateModelOperator",
@@ -14,4 +15,5 @@ __all__ = [
     "PromoteModelOperator",
     "RollbackModelOperator",
     "TrainingJobOperator",
+    "ValidateTrainingDataOperator",
 ]
