@@ -31,6 +31,7 @@ from airflow_ml_provider.emulator.server import exports
 from airflow_ml_provider.emulator.vertex.pace import Pace
 from airflow_ml_provider.emulator.vertex.service import VertexAI
 from benchmarks.vertex import dependability, imports
+from benchmarks.vertex import fleet as fleet_process
 
 OURS, THEIRS = "airflow_ml_provider", "apache-airflow-providers-google"
 REGION = "us-central1"
@@ -94,7 +95,9 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
             while triggerer.stdout.readline().strip() != "waiting":
                 pass
             began = time.time()
-            found: dict[str, Any] = json.loads(triggerer.stdout.readline())
+            # Google's trigger logs to its standard output too.
+            line = next(line for line in triggerer.stdout if line.startswith(fleet_process.RESULT))
+            found: dict[str, Any] = json.loads(line.removeprefix(fleet_process.RESULT))
             triggerer.wait(30)
             ends = {name: ended(address, name) for name in found["heard"]}
         finally:

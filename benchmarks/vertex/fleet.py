@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+RESULT = "result: "
+
 
 def trigger_of(provider: str, interval: float) -> Callable[[str], Any]:
     """Return what makes the trigger for a job."""
@@ -92,7 +94,7 @@ def main(provider: str, interval: str) -> None:
     """Be the triggerer."""
     make = trigger_of(provider, float(interval))
     jobs = json.loads(sys.stdin.readline())
-    print(json.dumps(asyncio.run(wait_for_all(make, jobs))), flush=True)
+    print(RESULT + json.dumps(asyncio.run(wait_for_all(make, jobs))), flush=True)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ class Theatre:
 
     def close(self) -> None:
         self._worker.stdin.close()
-        self._worker.wait(10)
+        self._worker.wait(60)
         self.server.shutdown()
         self.server.server_close()
         self.scene.close()
@@ -223,7 +223,8 @@ class Performance:
             "args": [f"{schedule.seconds:.2f}", "0"],
         }
         if schedule.mode.startswith("sensor"):
-            command["job"] = self._start_elsewhere()
+            name = self._start_elsewhere()
+            command |= {"filter": f"labels.chaos={schedule.run_id}"} if schedule.by_filter else {"job": name}
         resource = f"*/projects/{schedule.project}/*"
         numbers += [theatre.rules.add(Rule(**{**rule, "resource": resource})) for rule in schedule.faults]
         try:
@@ -257,7 +258,8 @@ class Performance:
                 "args": [f"{schedule.seconds:.2f}", "0"],
             },
         }
-        body = {"displayName": schedule.run_id, "jobSpec": {"workerPoolSpecs": [pool]}}
+        labels = {"chaos": schedule.run_id}
+        body = {"displayName": schedule.run_id, "labels": labels, "jobSpec": {"workerPoolSpecs": [pool]}}
         path = f"/v1/projects/{schedule.project}/locations/{REGION}/customJobs"
         return self.theatre.ask("POST", path, body)["name"]
 

@@ -44,6 +44,7 @@ class Schedule:
     :param faults: rules for the emulator, without their ``resource``.
     :param endings: of the first jobs, in order; later ones succeed.
     :param seconds: for which a job runs.
+    :param by_filter: whether a sensor looks for its job by label instead of by name.
     :param companions: triggers that wait beside it: with a few, a triggerer lists instead of reading each.
     """
 
@@ -54,6 +55,7 @@ class Schedule:
     endings: tuple[str, ...] = ()
     seconds: float = 0.3
     companions: int = 0
+    by_filter: bool = False
 
     @property
     def run_id(self) -> str:
@@ -91,8 +93,16 @@ def schedule(mode: str, seed: int) -> Schedule:
         endings = tuple(dice.choice(CURABLE) for _ in range(dice.choice((1, 1, 2))))
     elif fate < 0.35:
         endings = (dice.choice(PERMANENT),)
-    companions = dice.choice((0, 5))
-    return Schedule(mode, seed, kills, tuple(faults), endings, dice.uniform(0.1, 0.8), companions)
+    return Schedule(
+        mode,
+        seed,
+        kills,
+        tuple(faults),
+        endings,
+        seconds=dice.uniform(0.1, 0.8),
+        companions=dice.choice((0, 5)),
+        by_filter=dice.random() < 0.5,
+    )
 
 
 def _steps() -> list[Kill]:

@@ -36,7 +36,9 @@ def build(command):
     more = {"deferrable": True} if how == "deferrable" else {"mode": how}
     return TrainingJobSensor(
         task_id="train",
-        job=command["job"],
+        job=command.get("job"),
+        filter=command.get("filter"),
+        region=REGION if "filter" in command else None,
         project_id=command["project"],
         retries=command["retries"],
         poke_interval=5,

@@ -6,13 +6,10 @@ fails names the seed that repeats it.
 
 from __future__ import annotations
 
-import inspect
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_ml_provider.operators import TrainingJobOperator
-from airflow_ml_provider.sensors import TrainingJobSensor
 from tests.chaos.driver import ACTIVE, Performance, theatre
 from tests.chaos.schedules import CONTROL, MODES, PERMANENT, schedule
 
@@ -26,16 +23,7 @@ def stage(tmp_path_factory):
         yield made
 
 
-def known_modes():
-    deferrable = {
-        kind
-        for kind, operator in (("operator", TrainingJobOperator), ("sensor", TrainingJobSensor))
-        if "deferrable" in inspect.signature(operator.__init__).parameters
-    }
-    return [mode for mode in MODES if not mode.endswith("deferrable") or mode.split("-")[0] in deferrable]
-
-
-@pytest.mark.parametrize("mode", known_modes())
+@pytest.mark.parametrize("mode", MODES)
 def test_one_job_is_billed_to_its_end_and_the_task_tells_its_outcome(stage, mode, request):
     first, count = request.config.getoption("--seed"), request.config.getoption("--schedules")
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -53,7 +53,7 @@ def main(target, speed, folder):
         if select.select([stdin], [], [], 0.02)[0]:
             chunk = stdin.read()
             if chunk == b"":
-                return
+                os._exit(0)
             pending += chunk or b""
         *lines, pending = pending.split(b"\n")
         for line in lines:

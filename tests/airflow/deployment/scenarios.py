@@ -54,7 +54,7 @@ SCENARIOS = (
     Scenario("deferred_cleared", deferrable=True),
     Scenario("deferred_marked_failed", deferrable=True),
     Scenario("deferred_marked_success", deferrable=True),
-    Scenario("deferred_timed_out", deferrable=True, execution_timeout=40),
+    Scenario("deferred_timed_out", deferrable=True, execution_timeout=60),
     Scenario("deferred_paused", deferrable=True),
     Scenario("deferred_triggerer_killed", deferrable=True),
     Scenario("deferred_scheduler_killed", deferrable=True),
