@@ -56,12 +56,14 @@ class Api:
     :param enum_numbers: for enums whose numbers have gaps: schema and field, joined by a dot, to the
         names by number. Other enums count from 0 in the order of the document.
     :param snake_case: whether the API takes ``display_name`` for ``displayName``, as the newer ones do.
+    :param numbers_as_text: whether it takes a number for a string, as BigQuery does.
     """
 
     name: str
     version: str
     enum_numbers: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     snake_case: bool = False
+    numbers_as_text: bool = False
 
     def __post_init__(self) -> None:
         import googleapiclient.discovery_cache as cache
@@ -214,6 +216,8 @@ class Api:
             return self._object(spec, value, where, problems)
         if "enum" in spec:
             return self._enum(spec, value, where, f"{owner.get('id', '')}.{name}", problems)
+        if kind == "string" and self.numbers_as_text and type(value) in (int, float) and "format" not in spec:
+            return str(value)
         if kind != "any" and not _is_scalar(kind, spec.get("format"), value):
             problems.append((where, _wrong_type(where, spec.get("format") or str(kind), value)))
         return value

@@ -155,6 +155,8 @@ class Jobs:
                 if name in self._stopping:
                     raise ApiError(499, self._stopping[name], reason="stopped")
                 self._work(project, resource, kind, content)
+                if name in self._stopping:
+                    raise ApiError(499, self._stopping[name], reason="stopped")
         except ApiError as error:
             problem = {"reason": error.reason, "message": self._stopping.get(name, error.message)}
             if error.location:
@@ -198,8 +200,15 @@ class Jobs:
             statistics["extract"] = {"destinationUriFileCounts": counts}
 
     def _stop(self, name: str, why: str) -> None:
+        """Have a job stop; a query that is still being planned has to be told again."""
         self._stopping[name] = why
-        self._tables.interrupt(name)
+
+        def insist() -> None:
+            while name in self._stopping:
+                self._tables.interrupt(name)
+                time.sleep(0.05)
+
+        threading.Thread(target=insist, daemon=True).start()
 
     def _save(self, resource: Mapping[str, Any]) -> None:
         reference = resource["jobReference"]

@@ -17,7 +17,7 @@ from airflow_ml_provider.emulator.bigquery.jobs import Jobs, has_result, millis,
 from airflow_ml_provider.emulator.bigquery.loads import Loads
 from airflow_ml_provider.emulator.bigquery.queries import Queries
 from airflow_ml_provider.emulator.bigquery.streaming import Streaming
-from airflow_ml_provider.emulator.bigquery.tables import Tables
+from airflow_ml_provider.emulator.bigquery.tables import Tables, require_name
 from airflow_ml_provider.emulator.bigquery.uploads import Uploads
 from airflow_ml_provider.emulator.discovery import Api
 from airflow_ml_provider.emulator.errors import ApiError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from airflow_ml_provider.emulator.storage.store import ObjectStore
 
 _NAME = re.compile(r"^[A-Za-z0-9_]{1,1024}$")
-# https://cloud.google.com/bigquery/docs/tables#table_naming
-_TABLE = re.compile(r"^[\w\- ]{1,1024}$")
 _PAGE = 10_000
 _DATASET_FIELDS = {"description", "friendlyName", "labels", "defaultTableExpirationMs", "location", "access"}
 _TABLE_FIELDS = {"description", "friendlyName", "labels", "expirationTime", "clustering"}
@@ -60,7 +58,7 @@ class BigQuery:
 
     def __init__(self, folder: Path, store: ObjectStore, *, project: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.api = Api("bigquery", "v2")
+        self.api = Api("bigquery", "v2", numbers_as_text=True)
         self._catalog = Catalog(folder / "catalog.db")
         self._tables = Tables(folder, self._catalog)
         extracts = Extracts(self._catalog, self._tables, store)
@@ -166,8 +164,7 @@ class BigQuery:
             call.params["datasetsId"],
             body.get("tableReference", {}).get("tableId", ""),
         )
-        if not _TABLE.match(name.table):
-            raise ApiError(400, f'Invalid table ID "{name.table}".', reason="invalid")
+        require_name(name)
         self._catalog.dataset(name.project, name.dataset)
         for unsupported in _NO_TABLES:
             if unsupported in body:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from airflow_ml_provider.emulator.errors import ApiError
 # Datasets of results, and of temporary tables, that no list shows.
 ANONYMOUS = "_anonymous"
 
+# https://cloud.google.com/bigquery/docs/tables#table_naming
+_NAME = re.compile(r"^[\w\- ]{1,1024}$")
 _MACROS = """
 CREATE OR REPLACE TEMP MACRO bq_quantiles(sorted, n) AS CASE WHEN sorted IS NULL THEN NULL ELSE
   list_transform(range(0, n + 1), lambda i: sorted[greatest(1, (i * len(sorted) + n - 1) // n)]) END;
@@ -102,6 +105,7 @@ class Tables:
         :return: how many rows the query had.
         :raises ApiError: the dataset does not exist, the schemas differ, the query fails, …
         """
+        require_name(target)
         if target.dataset != ANONYMOUS:
             self._catalog.dataset(target.project, target.dataset)
         existing = self._catalog.table(target)
@@ -219,6 +223,7 @@ class Tables:
 
     def create(self, target: TableName, fields: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> None:
         """Make an empty table."""
+        require_name(target)
         columns = ", ".join(f"{quoted(f['name'])} {types.duckdb_type(f)}" for f in fields)
         with self._lock:
             physical = new_physical()
@@ -292,6 +297,17 @@ def _type_of(name: str, kind: Any) -> Type:
     if text not in _KINDS:
         raise ApiError(400, f"The column {name} has no type of BigQuery's ({text}).", reason="invalid")
     return Type(_KINDS[text])
+
+
+def require_name(name: TableName) -> None:
+    """Refuse a table's name that can't be.
+
+    :raises ApiError: 400.
+    """
+    if "$" in name.table or "@" in name.table:
+        raise ApiError(400, f"The emulator does not know table decorators: {name.table}", reason="invalid")
+    if not _NAME.match(name.table):
+        raise ApiError(400, f'Invalid table ID "{name.table}".', reason="invalid")
 
 
 def column_names(rows: Rows) -> list[str]:
@@ -369,6 +385,21 @@ def appended(
     return union, list(schema)
 
 
+# What DuckDB says, and what BigQuery would say.
+_MEANINGS = (
+    (
+        r"must appear in the GROUP BY clause|column .* must be included in",
+        "SELECT list expression references a column which is neither grouped nor aggregated",
+    ),
+    (r"WHERE clause cannot contain aggregates", "Aggregate function not allowed in WHERE clause"),
+    (r"WHERE clause cannot contain window functions", "Analytic function not allowed in WHERE clause"),
+    (r"aggregate function calls cannot be nested", "Aggregations of aggregations are not allowed"),
+    (r"Overflow in \w+ of (?:INT64|INT128) \((.*)\)", r"int64 overflow: \1"),
+    (r"Type INT128 with value (-?\d+) can't be cast", r"int64 overflow: \1"),
+    (r"More than one row returned by a subquery", "Scalar subquery produced more than one element"),
+)
+
+
 def refused(error: duckdb.Error) -> ApiError:
     """Return BigQuery's error for what DuckDB refused."""
     message = str(error).split("\n")[0]
@@ -386,4 +417,7 @@ def refused(error: duckdb.Error) -> ApiError:
         "Parser",
     ):
         message = message.removeprefix(f"{prefix} Error: ")
+    for pattern, meaning in _MEANINGS:
+        if found := re.search(pattern, message):
+            return invalid(found.expand(meaning))
     return invalid(message.strip())

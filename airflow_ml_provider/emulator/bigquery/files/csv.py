@@ -25,12 +25,13 @@ def read(uri: str, data: bytes, schema: Sequence[Field], config: Mapping[str, An
     null = config.get("nullMarker", "")
     columns: list[list[Any]] = [[] for _ in schema]
     problems: list[str] = []
+    fields = [{**field, "_text": True} for field in schema]
     allowed = int(config.get("maxBadRecords", 0))
     for number, (line, row) in enumerate(_rows(uri, data, config)):
         if number < skip or not row:
             continue
         try:
-            values = _parsed(row, schema, config, null)
+            values = _parsed(row, fields, config, null)
         except ValueError as error:
             problems.append(f"{error}; line_number: {line}")
             if len(problems) > allowed:
@@ -56,7 +57,7 @@ def _parsed(row: Sequence[str], schema: Sequence[Field], config: Mapping[str, An
             text = None
         elif text == _EMPTY:
             text = ""
-        values.append(value_of({**field, "_text": True}, text))
+        values.append(value_of(field, text))
     return values
 
 

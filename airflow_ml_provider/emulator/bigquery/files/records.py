@@ -72,6 +72,8 @@ def scalar(kind: str, text: str) -> Any:
     if kind == "STRING":
         return text
     if kind == "INTEGER":
+        if text.isascii() and text.isdigit() and len(text) < 19:
+            return int(text)
         try:
             return numbers.to_int(text)
         except ValueError:

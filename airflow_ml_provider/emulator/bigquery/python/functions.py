@@ -28,6 +28,16 @@ def _texts(function: Callable[..., float]) -> Callable[..., str]:
     return called
 
 
+def _passing_nulls(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function that may return NULL return it for a NULL too."""
+
+    @wraps(function)
+    def called(*arguments: Any) -> Any:
+        return None if None in arguments else function(*arguments)
+
+    return called
+
+
 # Name, function, types of its arguments, type of its result.
 _FUNCTIONS: list[tuple[str, Callable[..., Any], list[str], str]] = [
     ("bq_raise", _raise, [_S], _S),
@@ -96,12 +106,6 @@ _FUNCTIONS: list[tuple[str, Callable[..., Any], list[str], str]] = [
     ("bq_parse_moment", dates.parse_moment, [_S, _S, _S, _S], _D),
     ("bq_date_array", dates.date_array, ["DATE", "DATE", _I, _S], "DATE[]"),
     ("bq_timestamp_array", dates.timestamp_array, [_D, _D, _I, _S], f"{_D}[]"),
-    ("bq_json_value", json.json_value, [_S, _S], _S),
-    ("bq_json_query", json.json_query, [_S, _S], _S),
-    ("bq_json_value_array", json.json_value_array, [_S, _S], f"{_S}[]"),
-    ("bq_json_query_array", json.json_query_array, [_S, _S], f"{_S}[]"),
-    ("bq_json_field", json.json_field, [_S, _S], _S),
-    ("bq_json_element", json.json_element, [_S, _I], _S),
     ("bq_json_type", json.json_type, [_S], _S),
     ("bq_json_int64", json.json_int64, [_S], _I),
     ("bq_json_float64", json.json_float64, [_S], _F),
@@ -110,9 +114,16 @@ _FUNCTIONS: list[tuple[str, Callable[..., Any], list[str], str]] = [
     ("bq_parse_json", json.parse_json, [_S], _S),
     ("bq_json_quoted", json.quoted, [_S], _S),
 ]
-# These are told of NULLs; the others are not called where an argument is NULL, which is their result then.
+# These may be told of NULLs, and may return them; the others are not called where an argument is NULL, and
+# that is their result then.
 _WITH_NULLS: list[tuple[str, Callable[..., Any], list[str], str]] = [
     ("bq_initcap", strings.initcap, [_S, _S], _S),
+    ("bq_json_value", _passing_nulls(json.json_value), [_S, _S], _S),
+    ("bq_json_query", _passing_nulls(json.json_query), [_S, _S], _S),
+    ("bq_json_value_array", _passing_nulls(json.json_value_array), [_S, _S], f"{_S}[]"),
+    ("bq_json_query_array", _passing_nulls(json.json_query_array), [_S, _S], f"{_S}[]"),
+    ("bq_json_field", _passing_nulls(json.json_field), [_S, _S], _S),
+    ("bq_json_element", _passing_nulls(json.json_element), [_S, _I], _S),
     ("bq_array_to_string", strings.array_to_string, [f"{_S}[]", _S, _S], _S),
 ]
 

@@ -191,11 +191,11 @@ def _normalize(node: Node, scope: Scope) -> Value:
 def _regexp(node: Node, scope: Scope) -> Value:
     """Translate the functions on regular expressions, which are RE2's in both."""
     name = node.name.upper().removeprefix("REGEXP_")
+    if name == "EXTRACT" and len(node.expressions) in (3, 4):
+        raise unknown("REGEXP_EXTRACT with a position")
     values = [types.coerced(value, STRING) for value in arguments(node, scope)]
     texts = [value.sql for value in values if value is not None]
-    if len(texts) != (3 if name == "REPLACE" else 2):
-        if name == "EXTRACT" and len(values) in (3, 4):
-            raise unknown("REGEXP_EXTRACT with a position")
+    if len(values) != (3 if name == "REPLACE" else 2) or len(texts) != len(values):
         raise invalid(f"No matching signature for function REGEXP_{name}")
     if name == "CONTAINS":
         return Value(f"regexp_matches({texts[0]}, {texts[1]})", types.BOOL)

@@ -336,6 +336,20 @@ def _boolean(node: Node, scope: Scope) -> Value:
     return Value("true" if node.this else "false", BOOL, literal=True, constant=bool(node.this))
 
 
+def _json(node: Node, scope: Scope) -> Value:
+    """Translate ``JSON '…'``, below which the parser puts what follows it: ``JSON '…'.a[0]``."""
+    inner = node.this
+    if isinstance(inner, exp.Literal):
+        return parameters.json_literal(inner.this)
+    first = inner
+    while isinstance(first, exp.Dot | exp.Bracket):
+        first = first.this
+    if not isinstance(first, exp.Literal):
+        raise unknown(node.sql("bigquery")[:80])
+    first.replace(exp.ParseJSON(this=first.copy()))
+    return expression(inner, scope)
+
+
 def _window(node: Node, scope: Scope) -> Value:
     from airflow_ml_provider.emulator.bigquery.sql import windows
 
@@ -371,7 +385,7 @@ _HANDLERS: dict[str, Callable[[Node, Scope], Value]] = {
     "Union": _subquery,
     "Exists": _exists,
     "Window": _window,
-    "ParseJSON": lambda node, scope: parameters.json_literal(node.find(exp.Literal).this),
+    "ParseJSON": _json,
     "Parameter": lambda node, scope: parameters.parameter(node, scope.context),
     "Anonymous": lambda node, scope: calls.call(node, scope),
     "SafeFunc": lambda node, scope: calls.safe(node, scope),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from airflow_ml_provider.emulator.bigquery.sql.errors import invalid
 
@@ -64,6 +64,15 @@ def words(statement: str, count: int) -> list[str]:
             break
         found.append(piece.upper())
     return found
+
+
+def namespaced(statement: str, namespaces: Sequence[str]) -> str:
+    """Return the first function of some namespaces that a statement calls, or ""."""
+    pieces = [piece.upper() for kind, piece in _tokens(statement) if kind != "space"]
+    for at, piece in enumerate(pieces[:-3]):
+        if piece in namespaces and pieces[at + 1] == "." and pieces[at + 3] == "(":
+            return f"{piece}.{pieces[at + 2]}"
+    return ""
 
 
 def split_at(statement: str, *separators: str) -> tuple[str, str, str]:

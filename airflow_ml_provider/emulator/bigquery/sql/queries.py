@@ -141,6 +141,11 @@ def _set_operation(node: Node, scope: Scope) -> Rows:
     kind = type(node).__name__.upper()
     if node.args.get("by_name") or node.args.get("side") or node.args.get("kind") or node.args.get("on"):
         raise unknown(f"{kind} BY NAME and CORRESPONDING")
+    for side in (node.this, node.expression):
+        if isinstance(side, exp.SetOperation) and not side.args.get("order") and not _same(side, node):
+            raise invalid(
+                "Different set operations cannot be used in the same query without using parentheses"
+            )
     branches: list[Rows] = []
     left: Node = node
     # Long chains are deep trees.
@@ -179,6 +184,10 @@ def _set_operation(node: Node, scope: Scope) -> Rows:
     sql = word.join(_as(branch, kinds) for branch in branches)
     columns = tuple((name, each) for (name, _), each in zip(branches[0].columns, kinds, strict=True))
     return _ordered(node, Rows(sql, columns), scope)
+
+
+def _same(one: Node, other: Node) -> bool:
+    return type(one) is type(other) and bool(one.args.get("distinct")) == bool(other.args.get("distinct"))
 
 
 def _as(rows: Rows, kinds: Sequence[Type]) -> str:

@@ -98,6 +98,8 @@ def statement(text: str, raw: str, context: Context) -> Statement:
     defined = definitions.statement(text, raw, first, context)
     if defined is not None:
         return defined
+    if model := lexer.namespaced(text, ("ML", "AI")):
+        raise unknown(f"function {model}")
     tree = parse(text)
     if isinstance(tree, exp.Query):
         return Statement("SELECT", queries.query(tree, Scope(context)))
