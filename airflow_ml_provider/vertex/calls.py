@@ -65,18 +65,28 @@ class Calls:
             if not job.is_over:
                 raise error
 
-    def jobs(self, filter: str, *, states_only: bool = False, most: int | None = None) -> Steps[list[Job]]:
+    def jobs(
+        self,
+        filter: str,
+        *,
+        states_only: bool = False,
+        most: int | None = None,
+        on_page: Callable[[list[Job]], None] | None = None,
+    ) -> Steps[list[Job]]:
         """Return the jobs that a filter names, oldest first.
 
         :param states_only: leave out all but name, state, labels and creation time; makes pages small.
         :param most: stop once there are so many, newest first.
+        :param on_page: is told of each page as it comes.
         """
         jobs: list[Job] = []
         token = ""
         for _ in range(MOST_PAGES):
             request = self.requests.list_jobs(filter, token, states_only=states_only)
             page = yield from self._repeat(request)
-            jobs += [self._job(item) for item in page.get("customJobs", [])]
+            jobs += (found := [self._job(item) for item in page.get("customJobs", [])])
+            if on_page is not None:
+                on_page(found)
             token = page.get("nextPageToken", "")
             if not token or (most is not None and len(jobs) >= most):
                 break

@@ -139,9 +139,13 @@ class Poller:
         await self.client.close()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        took = 0.0
         while self._watches:
-            await asyncio.sleep(min(watch.interval for watch in self._watches.values()))
+            interval = min(watch.interval for watch in self._watches.values())
+            await asyncio.sleep(max(interval - took, interval / 2))
             watches = list(self._watches.values())
+            began = loop.time()
             try:
                 await self._look(watches)
             except RequestError as error:
@@ -151,32 +155,30 @@ class Poller:
                 # Whatever it is, nobody may wait for ever.
                 log.exception("Could not look at %d jobs, will look again", len(watches))
                 self._tell(watches, Unavailable("look at jobs", None, f"{type(error).__name__}: {error}"))
+            took = loop.time() - began
 
     async def _look(self, watches: Sequence[Watch]) -> None:
-        by_id: dict[str, list[Watch]] = {}
+        unseen: dict[str, list[Watch]] = {}
         for watch in watches:
-            by_id.setdefault(watch.id, []).append(watch)
-        reads = plan([(job_id, same[0].created) for job_id, same in by_id.items()])
-        seen: dict[str, str] = {}
+            unseen.setdefault(watch.id, []).append(watch)
+        reads = plan([(job_id, same[0].created) for job_id, same in unseen.items()])
+
+        def tell(jobs: Sequence[Job]) -> None:
+            for job in jobs:
+                self._tell(unseen.pop(job.id, ()), job.state)
+
         if reads.since is not None:
             since = reads.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             filter = f'labels.airflow-key:* AND createTime>="{since}"'
-            listed = await self.client.run(self.calls.jobs(filter, states_only=True))
-            seen = {job.id: job.state for job in listed}
-        missing = [job_id for job_id in by_id if job_id not in seen and job_id not in reads.singly]
-        for job_id in (*reads.singly, *missing[:MOST_SINGLY]):
-            seen_alone = await self._get(by_id[job_id][0].name)
-            if isinstance(seen_alone, Job):
-                seen[job_id] = seen_alone.state
-            else:
-                self._tell(by_id[job_id], seen_alone)
-        for job_id, same in by_id.items():
-            if job_id in seen:
-                self._tell(same, seen[job_id])
-                # Those that could not be read this time are first next time.
-                for watch in same:
-                    if id(watch) in self._watches:
-                        self._watches[id(watch)] = self._watches.pop(id(watch))
+            await self.client.run(self.calls.jobs(filter, states_only=True, on_page=tell))
+        left_out = [job_id for job_id in unseen if job_id not in reads.singly]
+        for job_id in (*reads.singly, *left_out[:MOST_SINGLY]):
+            if job_id in unseen:
+                found = await self._get(unseen[job_id][0].name)
+                self._tell(unseen.pop(job_id), found.state if isinstance(found, Job) else found)
+        # Those that could not be read this time are first next time.
+        later = {id(watch) for same in unseen.values() for watch in same}
+        self._watches = dict(sorted(self._watches.items(), key=lambda item: item[0] not in later))
 
     async def _get(self, name: str) -> Job | RequestError:
         try:
