@@ -1,5 +1,6 @@
 """Airflow operators."""
 
+from airflow_ml_provider.operators.cancel import CancelTrainingJobOperator
 from airflow_ml_provider.operators.evaluation import EvaluateModelOperator
 from airflow_ml_provider.operators.promotion import (
     ModelGateOperator,
@@ -10,6 +11,7 @@ from airflow_ml_provider.operators.training import TrainingJobOperator
 from airflow_ml_provider.operators.validation import ValidateTrainingDataOperator
 
 __all__ = [
+    "CancelTrainingJobOperator",
     "EvaluateModelOperator",
     "ModelGateOperator",
     "PromoteModelOperator",

@@ -13,7 +13,7 @@ import pytest
 from airflow_ml_provider.compat import AirflowException, AirflowFailException
 from airflow_ml_provider.hooks.vertex import VertexHook
 from airflow_ml_provider.jobs import Replicas, TrainingJob
-from airflow_ml_provider.operators import TrainingJobOperator
+from airflow_ml_provider.operators import CancelTrainingJobOperator, TrainingJobOperator
 from airflow_ml_provider.sensors import TrainingJobSensor
 from tests.conftest import IMAGE, REPOSITORY
 
@@ -39,10 +39,9 @@ class TaskInstance(SimpleNamespace):
 
 
 def operator(**changes):
-    arguments = {"image_uri": IMAGE, **changes.pop("job", {})}
-    return TrainingJobOperator(
-        task_id="train", job=TrainingJob(**arguments), region=REGION, retries=2, poll_interval=1, **changes
-    )
+    job = TrainingJob(**{"image_uri": IMAGE, **changes.pop("job", {})})
+    arguments = {"region": REGION, "retries": 2, "poll_interval": 1, **changes}
+    return TrainingJobOperator(task_id="train", job=job, **arguments)
 
 
 def jobs(filter='createTime>"2020-01-01T00:00:00Z"'):
@@ -183,3 +182,56 @@ def test_importing_the_operators_pulls_in_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_worker_that_is_told_to_stop_fails_and_ends_its_job_at_once(emulator, script, cancel):
+    script.write_text("import time; time.sleep(30)")
+    code = (
+        "import signal\n"
+        "from tests.airflow.test_training_operator import *\n"
+        f"task = operator(cancel_on_kill={cancel})\n"
+        # As Airflow's task runner does: the handler returns, and execute goes on.
+        "signal.signal(signal.SIGTERM, lambda *_: task.on_kill())\n"
+        "try:\n"
+        "    task.execute({'ti': TaskInstance(try_number=1)})\n"
+        "except AirflowException as error:\n"
+        "    print('STOPPED', error)\n"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env={**os.environ}, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not any(job.state == "JOB_STATE_RUNNING" for job in jobs()):
+        assert time.monotonic() < deadline, "the worker started no job"
+        time.sleep(0.2)
+    worker.send_signal(signal.SIGTERM)
+    output, _ = worker.communicate(timeout=30)
+    assert "STOPPED The task was told to stop (SIGTERM)" in output
+    assert jobs()[0].name in output
+    over = jobs()[0].state in ("JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED")
+    assert over is cancel
+
+
+def test_a_cancel_operator_ends_a_job_and_is_content_with_one_that_is_over_or_gone(emulator, script):
+    script.write_text("import time; time.sleep(60)")
+    name = operator(wait_for_completion=False).execute({"ti": TaskInstance()})["job"]
+    cancel = CancelTrainingJobOperator(task_id="cancel", job=name)
+    assert cancel.execute({"ti": TaskInstance()})["state"] == "JOB_STATE_CANCELLED"
+    assert cancel.execute({"ti": TaskInstance()})["state"] == "JOB_STATE_CANCELLED"
+    gone = CancelTrainingJobOperator(task_id="cancel", job=name[:-4] + "0000")
+    assert gone.execute({"ti": TaskInstance()}) is None
+
+
+def test_a_dry_run_prints_the_request_and_sends_nothing(emulator, capsys):
+    operator(job={"args": ["--a", "1"]}).dry_run()
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] == ["--a", "1"]
+    assert jobs() == []
+
+
+def test_a_task_needs_a_region():
+    with pytest.raises(AirflowFailException, match="No region"):
+        TrainingJobOperator(task_id="train", job=TrainingJob(image_uri=IMAGE)).execute({"ti": TaskInstance()})
+    with pytest.raises(ValueError, match="not both"):
+        TrainingJobOperator(task_id="t", job=TrainingJob(image_uri=IMAGE), region=REGION, regions=[REGION])
