@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_ml_provider.jobs import document
+from airflow_ml_provider.jobs.ai_platform_input import ROLES, enum, read, text
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
 from airflow_ml_provider.jobs.legacy_machines import MACHINES, TIERS, TPU_MACHINES, Tier
 from airflow_ml_provider.jobs.machines import MACHINES as CURRENT_MACHINES
@@ -19,10 +19,9 @@ from airflow_ml_provider.jobs.replicas import Replicas
 from airflow_ml_provider.jobs.training_job import TrainingJob
 from airflow_ml_provider.jobs.values import is_later
 
-_ROLES = ("master", "worker", "parameterServer", "evaluator")
 _FIELDS = {
-    *(f"{role}{part}" for role in _ROLES for part in ("Config", "Type")),
-    *(f"{role}Count" for role in _ROLES[1:]),
+    *(f"{role}{part}" for role in ROLES for part in ("Config", "Type")),
+    *(f"{role}Count" for role in ROLES[1:]),
     "args",
     "enableWebAccess",
     "encryptionConfig",
@@ -68,23 +67,6 @@ _NO_TPU_WORKER = (
 )
 
 
-def read(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
-    """Return a job as AI Platform's API has it: ``jobId``, ``labels``, ``trainingInput``.
-
-    :param source: such a job, or its ``trainingInput`` alone: a mapping, or the path of a YAML or JSON file.
-    :raises InvalidTrainingJob: the file can't be read; there is no ``trainingInput``.
-    """
-    value = dict(source) if isinstance(source, Mapping) else document.load(source)
-    outer = {_camel(name): item for name, item in value.items()}
-    if "predictionInput" in outer:
-        raise InvalidTrainingJob(["predictionInput: a batch prediction; only training can be read"])
-    whole = outer if "trainingInput" in outer else {"trainingInput": value}
-    given = whole["trainingInput"]
-    if not isinstance(given, Mapping):
-        raise InvalidTrainingJob(["trainingInput: not a mapping"])
-    return {**whole, "trainingInput": spelled(given)}
-
-
 def training_job(
     source: Mapping[str, Any] | str | Path, notes: Sequence[str] = (), image_uri: str | None = None
 ) -> TrainingJob:
@@ -109,7 +91,7 @@ def training_job(
 def _in_image(given: Mapping[str, Any], image_uri: str | None) -> tuple[Mapping[str, Any], list[str]]:
     """Put an image in the place of a Python package; jobs with an image of their own stay as they are."""
     master = given.get("masterConfig") or {}
-    if image_uri is None or not isinstance(master, Mapping) or not _ran_in_googles(master.get("imageUri")):
+    if image_uri is None or not _ran_in_googles(master.get("imageUri")):
         return given, []
     rest = {name: value for name, value in given.items() if name not in _PACKAGE_FIELDS}
     changed: dict[str, Any] = {**master, "imageUri": image_uri}
@@ -126,30 +108,6 @@ def _in_image(given: Mapping[str, Any], image_uri: str | None) -> tuple[Mapping[
 
 def _ran_in_googles(image: Any) -> bool:
     return not image or str(image).startswith(_GOOGLES_IMAGES)
-
-
-def _camel(name: Any) -> Any:
-    """Return a field's name as JSON has it; YAML may have it in snake case, as the API takes it too."""
-    return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), name) if isinstance(name, str) else name
-
-
-def spelled(value: Any) -> Any:
-    """Return a mapping, and those in it, with the fields' names as JSON has them."""
-    if isinstance(value, Mapping):
-        return {_camel(name): spelled(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [spelled(item) for item in value]
-    return value
-
-
-def enum(value: Any) -> str:
-    """Return an enum's value as the API spells it; gcloud's flags have it in small letters."""
-    return str(value).strip().upper().replace("-", "_")
-
-
-def text(value: Any) -> str:
-    """Return a word as YAML has it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Reader:
@@ -268,7 +226,7 @@ class _Reader:
             self.notes.append("scheduling.priority: dropped; Vertex AI has no priorities")
         if "useChiefInTfConfig" in given:
             self.notes.append("useChiefInTfConfig: dropped; Vertex AI's TF_CONFIG always says 'chief'")
-        for role in _ROLES:
+        for role in ROLES:
             image = str((given.get(f"{role}Config") or {}).get("imageUri") or "")
             if image.split("/")[0].endswith("gcr.io"):
                 self.notes.append(
@@ -276,7 +234,7 @@ class _Reader:
                     "if the project's images were moved: gcloud artifacts docker upgrade migrate"
                 )
         inherited = [name for name in ("containerCommand", "containerArgs") if chief.get(name)]
-        for role in _ROLES[1:]:
+        for role in ROLES[1:]:
             config = given.get(f"{role}Config") or {}
             missing = [name for name in inherited if not config.get(name)]
             if missing and given.get(f"{role}Count"):
@@ -294,7 +252,7 @@ class _Reader:
         if name not in TIERS:
             self.problems.append(f"scaleTier: {name!r} is not one of {[*TIERS, 'BASIC_TPU', 'CUSTOM']}")
             return Tier("standard")
-        for role in _ROLES:
+        for role in ROLES:
             for field in (f"{role}Type", f"{role}Count"):
                 if self.given.get(field):
                     self.problems.append(f"{field}: only with scaleTier CUSTOM, not {name}")
@@ -307,9 +265,6 @@ class _Reader:
 
     def _config(self, name: str) -> Mapping[str, Any]:
         config = self.given.get(name) or {}
-        if not isinstance(config, Mapping):
-            self.problems.append(f"{name}: not a mapping")
-            return {}
         self.problems += [f"{name}.{field}: no such field" for field in sorted(set(config) - _REPLICA_FIELDS)]
         if config.get("tpuTfVersion"):
             self.problems.append(
@@ -350,9 +305,6 @@ class _Reader:
         own = config.get("containerArgs") or []
         if given and own:
             self.problems.append(f"{where}.containerArgs: excluded by args")
-        if isinstance(own or given, str):
-            self.problems.append(f"{where}: args must be a list of words")
-            return []
         args = [text(arg) for arg in (own or given)]
         if self.given.get("jobDir"):
             args += ["--job-dir", str(self.given["jobDir"])]

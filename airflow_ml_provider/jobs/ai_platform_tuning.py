@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_ml_provider.jobs import ai_platform, document
+from airflow_ml_provider.jobs.ai_platform_input import enum, read, text
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
 from airflow_ml_provider.jobs.hyperparameter_tuning_job import HyperparameterTuningJob
 from airflow_ml_provider.jobs.parameters import Parameter
@@ -51,12 +52,12 @@ def tuning_job(
     """
     value = dict(source) if isinstance(source, Mapping) else document.load(source)
     alone = "params" in value
-    job = {"trainingInput": {"hyperparameters": value}} if alone else ai_platform.read(value)
+    job = read({"trainingInput": {"hyperparameters": value}} if alone else value)
     given = dict(job["trainingInput"])
     block = given.pop("hyperparameters", None)
-    if not isinstance(block, Mapping):
+    if not block:
         raise InvalidTrainingJob(["hyperparameters: no such block; it describes a TrainingJob"])
-    reader = _Reader(ai_platform.spelled(block))
+    reader = _Reader(block)
     fields = reader.fields()
     try:
         run, trial_notes = _trial(job, given, trial, image_uri)
@@ -73,12 +74,12 @@ def any_job(
 ) -> TrainingJob | HyperparameterTuningJob:
     """Return whichever job AI Platform's API had: a tuning job if it says what to tune.
 
-    :param job: as :func:`ai_platform.read` takes it.
+    :param job: as :func:`read` takes it.
     :param notes: come first among the job's.
     :param image_uri: what runs a Python package that ran in one of Google's images.
     :raises InvalidTrainingJob: with all problems at once.
     """
-    whole = ai_platform.read(job)
+    whole = read(job)
     if whole["trainingInput"].get("hyperparameters"):
         return tuning_job(whole, None, notes, image_uri)
     return ai_platform.training_job(whole, notes, image_uri)
@@ -146,26 +147,23 @@ class _Reader:
         return name
 
     def _goal(self) -> str:
-        goal = ai_platform.enum(self.block.get("goal") or "MAXIMIZE")
+        goal = enum(self.block.get("goal") or "MAXIMIZE")
         return "MAXIMIZE" if goal == "GOAL_TYPE_UNSPECIFIED" else goal
 
     def _algorithm(self) -> str | None:
-        algorithm = ai_platform.enum(self.block.get("algorithm") or "ALGORITHM_UNSPECIFIED")
+        algorithm = enum(self.block.get("algorithm") or "ALGORITHM_UNSPECIFIED")
         return None if algorithm == "ALGORITHM_UNSPECIFIED" else algorithm
 
     def _parameters(self) -> list[Parameter]:
         params = self.block.get("params") or []
-        if not isinstance(params, list) or not all(isinstance(item, Mapping) for item in params):
-            self.problems.append("hyperparameters.params: a list of parameters is needed")
-            return []
         return [self._parameter(number, item) for number, item in enumerate(params)]
 
     def _parameter(self, number: int, item: Mapping[str, Any]) -> Parameter:
         where = f"hyperparameters.params[{number}]"
         self.problems += [f"{where}.{name}: no such field" for name in sorted(set(item) - _PARAMETER_FIELDS)]
-        kind = ai_platform.enum(item.get("type") or "")
+        kind = enum(item.get("type") or "")
         values = item.get("categoricalValues" if kind == "CATEGORICAL" else "discreteValues") or ()
-        scale = ai_platform.enum(item.get("scaleType") or "NONE")
+        scale = enum(item.get("scaleType") or "NONE")
         if kind == "CATEGORICAL" and scale != "NONE":
             self.notes.append(f"{where}.scaleType: dropped; categories have no scale")
             scale = "NONE"
@@ -174,7 +172,7 @@ class _Reader:
             type=kind,
             min_value=self._number(f"{where}.minValue", item.get("minValue")),
             max_value=self._number(f"{where}.maxValue", item.get("maxValue")),
-            values=[ai_platform.text(value) for value in values] if kind == "CATEGORICAL" else list(values),
+            values=[text(value) for value in values] if kind == "CATEGORICAL" else list(values),
             scale_type=None if scale in ("NONE", "SCALE_TYPE_UNSPECIFIED") else scale,
         )
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_ml_provider.jobs import ai_platform, gcloud
+from airflow_ml_provider.jobs import gcloud
+from airflow_ml_provider.jobs.ai_platform_input import read
 from airflow_ml_provider.jobs.ai_platform_tuning import any_job
 from airflow_ml_provider.jobs.errors import InvalidTrainingJob
 from airflow_ml_provider.jobs.hyperparameter_tuning_job import HyperparameterTuningJob
@@ -75,7 +76,7 @@ def _from_config(file: Path, image_uri: str | None) -> list[Migrated]:
     if "trainingInput" not in text and "training_input" not in text:
         return []
     try:
-        job = ai_platform.read(file)
+        job = read(file)
         return [Migrated(file, str(job.get("jobId") or file.stem), any_job(job, image_uri=image_uri))]
     except InvalidTrainingJob as error:
         return [Migrated(file, file.stem, problems=tuple(error.problems))]

@@ -7,6 +7,8 @@ from datetime import timedelta
 STANDARD, SPOT, FLEX_START = STRATEGIES = ("STANDARD", "SPOT", "FLEX_START")
 # https://cloud.google.com/vertex-ai/docs/training/schedule-jobs-dws#requirements
 FLEX_START_LONGEST = 7 * 24 * 3600.0
+# What google.protobuf.Duration can hold.
+LONGEST = 315_576_000_000
 DEPRECATED = {"ON_DEMAND": STANDARD, "LOW_COST": SPOT}
 
 

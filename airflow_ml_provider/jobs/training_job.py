@@ -125,7 +125,7 @@ class TrainingJob:
         roles = (self.workers, self.parameter_servers, self.evaluator)
         # The line that makes the job: beyond this method and the one that dataclass wrote.
         environments = [self.env, *(role.env for role in roles if isinstance(role, Replicas))]
-        warn_of_secrets(environments, stacklevel=3)
+        warn_of_secrets([env for env in environments if isinstance(env, Mapping)], stacklevel=3)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> TrainingJob:

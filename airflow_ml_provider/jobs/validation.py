@@ -6,6 +6,7 @@ The rules are Vertex AI's; each one that is more than a spelling has its source 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -20,9 +21,11 @@ from airflow_ml_provider.jobs.scheduling import (
     DEPRECATED,
     FLEX_START,
     FLEX_START_LONGEST,
+    LONGEST,
     STRATEGIES,
     seconds,
 )
+from airflow_ml_provider.jobs.shapes import shaped
 from airflow_ml_provider.jobs.values import is_later, is_true, is_word
 
 if TYPE_CHECKING:
@@ -82,7 +85,13 @@ _SWITCHES = (
 
 def problems(job: TrainingJob) -> list[str]:
     """Return everything that is wrong with a job; what is known only when the task runs is let through."""
-    found = [*_own_problems("", job), *image_problems("image_uri", job.image_uri)]
+    job, found = shaped(job)
+    for role in ROLES:
+        if isinstance(getattr(job, role), Replicas):
+            replicas, wrong = shaped(getattr(job, role), f"{role}.")
+            object.__setattr__(job, role, replicas)
+            found += wrong
+    found += [*_own_problems("", job), *image_problems("image_uri", job.image_uri)]
     for role in ROLES:
         found += _role_problems(role, getattr(job, role))
     if not found:
@@ -127,8 +136,10 @@ def number_problems(where: str, value: Any, unit: str, least: float | None = Non
         number = seconds(value) if isinstance(value, str | int | float | timedelta) else None
     except ValueError:
         number = None
-    if number is None or isinstance(value, bool):
+    if number is None or isinstance(value, bool) or not math.isfinite(number):
         return [f"{where}: {value!r} is not a number of {unit}"]
+    if number > LONGEST:
+        return [f"{where}: {value!r} {unit}; at most {LONGEST:,} allowed"]
     if number <= 0 if least is None else number < least:
         return [
             f"{where}: {value!r} {unit}; {'more than 0' if least is None else f'at least {least:g}'} needed"
@@ -141,7 +152,7 @@ def _own_problems(where: str, owner: TrainingJob | Replicas) -> Iterator[str]:
     yield from machine_problems(where, owner.machine_type, owner.accelerator, owner.gpu_partition_size)
     disk = owner.boot_disk_gb
     if disk is not None and not is_later(disk):
-        if not re.fullmatch(r"\d+", str(disk)) or not 100 <= int(disk) <= 64000:
+        if not re.fullmatch(r"\d+", str(disk), re.ASCII) or not 100 <= int(disk) <= 64000:
             yield f"{where}boot_disk_gb: {disk!r}; 100 to 64000 GB allowed"
     kind = owner.boot_disk_type
     if kind is not None and not is_later(kind) and kind not in _DISKS:
@@ -157,26 +168,16 @@ def _own_problems(where: str, owner: TrainingJob | Replicas) -> Iterator[str]:
     yield from _mount_problems(f"{where}lustre_mounts", owner.lustre_mounts, LustreMount, "instance_ip")
 
 
-def _word_problems(where: str, words: Any) -> Iterator[str]:
-    if words is None:
-        return
-    if isinstance(words, str) or not isinstance(words, Sequence):
-        yield f"{where}: {words!r} must be a list of words, not one text"
-        return
-    for word in words:
+def _word_problems(where: str, words: Sequence[Any] | None) -> Iterator[str]:
+    for word in words or ():
         if not is_word(word):
             yield f"{where}: {word!r} has no one spelling as a word; write the text that you mean"
 
 
 def _mount_problems(
-    where: str, mounts: Any, kind: type[NfsMount] | type[LustreMount], address: str
+    where: str, mounts: Sequence[Any] | None, kind: type[NfsMount] | type[LustreMount], address: str
 ) -> Iterator[str]:
-    if mounts is None:
-        return
-    if isinstance(mounts, str) or not isinstance(mounts, Sequence):
-        yield f"{where}: {mounts!r} is not a list of {kind.__name__}"
-        return
-    for number, mount in enumerate(mounts):
+    for number, mount in enumerate(mounts or ()):
         if not isinstance(mount, kind):
             yield f"{where}[{number}]: {mount!r} is no {kind.__name__}"
             continue
@@ -187,7 +188,7 @@ def _mount_problems(
         point = mount.mount_point
         if not is_later(point) and not re.fullmatch(r"(?!\.{1,2}$)[^/\0]+", str(point)):
             yield f"{where}[{number}].mount_point: {point!r} is not a folder's name"
-    points = [mount.mount_point for mount in mounts if isinstance(mount, kind)]
+    points = [mount.mount_point for mount in mounts or () if isinstance(mount, kind)]
     for point in sorted({point for point in points if points.count(point) > 1}):
         yield f"{where}: two mounts at {point!r}"
 
@@ -213,7 +214,7 @@ def _role_problems(name: str, role: Any) -> list[str]:
     found: list[str] = []
     if not is_later(replicas.count):
         least = 1 if isinstance(role, Replicas) else 0
-        if not re.fullmatch(r"\d+", str(replicas.count)) or int(replicas.count) < least:
+        if not re.fullmatch(r"\d+", str(replicas.count), re.ASCII) or int(replicas.count) < least:
             found.append(f"{name}: {replicas.count!r} replicas; a whole number from {least} on")
     if replicas.image_uri is not None:
         found += image_problems(f"{name}.image_uri", replicas.image_uri)
@@ -305,9 +306,10 @@ def _scheduling_problems(job: TrainingJob) -> list[str]:
 def _network_problems(job: TrainingJob) -> Iterator[str]:
     if job.network and job.psc_interface:
         yield "psc_interface: excluded by network"
-    if isinstance(job.reserved_ip_ranges, str):
-        yield f"reserved_ip_ranges: {job.reserved_ip_ranges!r} must be a list of names"
-    elif job.reserved_ip_ranges and not job.network:
+    for name in job.reserved_ip_ranges:
+        if not is_later(name) and not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", str(name)):
+            yield f"reserved_ip_ranges: {name!r} is not the name of a range"
+    if job.reserved_ip_ranges and not job.network:
         yield "reserved_ip_ranges: only with network, whose ranges they are"
     interface = job.psc_interface
     if interface is not None and not isinstance(interface, PscInterface):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
-_KNOWN = (str, int, float, timedelta, Mapping, Sequence)
+_KNOWN = (str, int, float, timedelta, Mapping, Sequence, Set)
 
 
 def is_later(value: Any) -> bool:
     """Return whether a value can't be checked yet: a Jinja template, or another task's output."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
-    return value is not None and not isinstance(value, _KNOWN)
+    # What this package makes is known too, if perhaps in the wrong place.
+    ours = type(value).__module__.startswith(f"{__package__}.")
+    return not (value is None or ours or isinstance(value, _KNOWN))
 
 
 def is_true(value: bool | str) -> bool:
@@ -30,4 +32,4 @@ def is_true(value: bool | str) -> bool:
 
 def is_word(value: Any) -> bool:
     """Return whether a value has one obvious spelling as text, as numbers have; ``True`` has several."""
-    return value is not None and not isinstance(value, bool | Mapping | list | tuple)
+    return not isinstance(value, bool) and (isinstance(value, str | int | float) or is_later(value))

@@ -191,3 +191,50 @@ def test_a_file_without_a_training_input_is_refused_by_name(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InvalidTrainingJob, match=r"config\.yaml"):
         TrainingJob.from_ai_platform(path)
+
+
+FIELDS = (
+    "args enableWebAccess encryptionConfig evaluatorConfig evaluatorCount evaluatorType hyperparameters jobDir "
+    "masterConfig masterType network packageUris parameterServerConfig pythonModule pythonVersion region "
+    "runtimeVersion scaleTier scheduling serviceAccount useChiefInTfConfig workerConfig workerCount workerType"
+)
+REPLICA_FIELDS = "acceleratorConfig containerArgs containerCommand diskConfig imageUri tpuTfVersion"
+STRANGE = [
+    None,
+    5,
+    "x",
+    "",
+    [],
+    {},
+    True,
+    b"x",
+    -1,
+    float("nan"),
+    ["a"],
+    [None],
+    {"a": 1},
+    {1: 2},
+    [[]],
+    [{}],
+]
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=repr)
+def test_a_value_of_any_type_is_read_or_refused(value):
+    for field in FIELDS.split():
+        read_or_refused({"masterConfig": {"imageUri": IMAGE}, field: value})
+        read_or_refused({"workerCount": 2, "workerType": "standard", field: value}, image_uri=IMAGE)
+    for field in REPLICA_FIELDS.split():
+        read_or_refused({"masterConfig": {"imageUri": IMAGE, field: value}})
+        worker = {"workerCount": 2, "workerType": "standard", "workerConfig": {field: value}}
+        read_or_refused({"masterConfig": {"imageUri": IMAGE}, **worker})
+
+
+def read_or_refused(training_input, **kwargs):
+    try:
+        custom = {"scaleTier": "CUSTOM", "masterType": "standard", **training_input}
+        job = TrainingJob.from_ai_platform(custom, **kwargs)
+    except InvalidTrainingJob as error:
+        assert error.problems
+    else:
+        json_format.ParseDict(job.to_custom_job(), CustomJob()._pb, ignore_unknown_fields=False)

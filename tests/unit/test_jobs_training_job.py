@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Sequence
@@ -563,3 +564,43 @@ def test_what_only_leads_to_a_secret_is_not_warned_of(env):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TrainingJob(image_uri=IMAGE, env=env)
+
+
+STRANGE = [
+    *(None, 5, -1, True, "", "x", b"x", float("nan"), float("inf"), 1e300, "1e400", "٣", {"a"}),
+    *([], ["a"], [None], [5], [[]], ("a",), {}, {"a": 1}, {"a": None}, {1: 2}, Replicas(), MOUNT),
+]
+
+
+@pytest.mark.parametrize("owner", [TrainingJob, Replicas])
+def test_a_value_of_any_type_is_refused_with_the_field_or_arrives_in_the_official_proto(owner):
+    for field in dataclasses.fields(owner):
+        if field.name == "migration_notes":
+            continue
+        for value in STRANGE:
+            fields = {field.name: value}
+            try:
+                job = (
+                    TrainingJob(**{"image_uri": IMAGE, **fields})
+                    if owner is TrainingJob
+                    else TrainingJob(image_uri=IMAGE, workers=Replicas(**fields))
+                )
+            except InvalidTrainingJob as error:
+                where = "workers" if field.name == "count" else field.name
+                assert where in str(error) or field.name in REASONS_ELSEWHERE, (fields, str(error))
+                continue
+            as_proto(job)
+            again = TrainingJob.from_dict(json.loads(json.dumps(job.to_dict())))
+            assert again.to_custom_job() == job.to_custom_job(), fields
+
+
+# Fields whose lack or excess is another one's fault.
+REASONS_ELSEWHERE = {"nfs_mounts", "lustre_mounts"}
+
+
+def test_a_whole_list_or_mapping_may_be_another_tasks_output():
+    output = object()
+    job = TrainingJob(image_uri=IMAGE, args=output, env=output, labels=output)
+    assert job.to_dict() == {"image_uri": IMAGE, "args": output, "env": output, "labels": output}
+    with pytest.raises(InvalidTrainingJob, match="args: 5 is not a list"):
+        TrainingJob.from_dict({**job.to_dict(), "args": 5})

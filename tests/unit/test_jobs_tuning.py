@@ -315,7 +315,7 @@ def test_what_a_training_input_says_beside_the_block_is_the_trial():
         ({**BLOCK, "resumePreviousJobId": "x"}, "resumePreviousJobId: no equivalent"),
         ({**BLOCK, "maxTrial": 1}, "hyperparameters.maxTrial: no such field"),
         ({**BLOCK, "params": [{"parameterName": "a", "typ": "DOUBLE"}]}, r"params\[0\]\.typ: no such field"),
-        ({**BLOCK, "params": {"a": 1}}, "a list of parameters is needed"),
+        ({**BLOCK, "params": {"a": 1}}, "hyperparameters.params: .* is not a list"),
         ({**BLOCK, "maxTrials": "many"}, "max_trial_count: 'many'"),
         ({"trainingInput": {"scaleTier": "BASIC"}}, "no such block"),
     ],
