@@ -94,17 +94,17 @@ def _from_script(
     if not _SUBMITS.search(text):
         return []
     try:
-        read = _submissions(text, env, file)
+        submitted = _submissions(text, env, file)
     except ValueError as error:
         return [Migrated(file, file.stem, problems=(f"not a shell script: {error}",))]
-    variables = _variables(read)
+    variables = _variables(submitted)
     if variables:
         templates = {name: as_template(template) for name, template in variables.items()}
-        read = _submissions(text, {**templates, **env}, file)
-    if not read:
+        submitted = _submissions(text, {**templates, **env}, file)
+    if not submitted:
         return [Migrated(file, file.stem, problems=("no 'gcloud … jobs submit training' that can be read",))]
     made = []
-    for command in read:
+    for command in submitted:
         config = gcloud.config_of(command)
         folders = [file.parent, root, file.parent.parent]
         folder = next((place for place in folders if config and (place / config).is_file()), file.parent)
@@ -138,10 +138,10 @@ def _script(file: Path) -> str | None:
     return text
 
 
-def _variables(read: Sequence[Command]) -> dict[str, str]:
+def _variables(submitted: Sequence[Command]) -> dict[str, str]:
     """Return the Airflow Variables that stand for shell variables without a value."""
-    values = [*(word for command in read for word in command.words)]
-    values += [file for command in read for file in command.files.values()]
+    values = [*(word for command in submitted for word in command.words)]
+    values += [file for command in submitted for file in command.files.values()]
     names = [found.group(1) for value in values for why in value.unknown if (found := _MISSING.match(why))]
     return {name: f"{{{{ var.value.{name.lower()} }}}}" for name in names}
 

@@ -194,9 +194,10 @@ def test_a_file_without_a_training_input_is_refused_by_name(tmp_path, text):
 
 
 FIELDS = (
-    "args enableWebAccess encryptionConfig evaluatorConfig evaluatorCount evaluatorType hyperparameters jobDir "
-    "masterConfig masterType network packageUris parameterServerConfig pythonModule pythonVersion region "
-    "runtimeVersion scaleTier scheduling serviceAccount useChiefInTfConfig workerConfig workerCount workerType"
+    "args enableWebAccess encryptionConfig evaluatorConfig evaluatorCount evaluatorType hyperparameters "
+    "jobDir masterConfig masterType network packageUris parameterServerConfig pythonModule pythonVersion "
+    "region runtimeVersion scaleTier scheduling serviceAccount useChiefInTfConfig workerConfig workerCount "
+    "workerType"
 )
 REPLICA_FIELDS = "acceleratorConfig containerArgs containerCommand diskConfig imageUri tpuTfVersion"
 STRANGE = [
