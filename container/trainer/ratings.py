@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.batches import stable_order
 from trainer.columns import Format, RatingsLayout
 from trainer.errors import InputError
 from trainer.files import File
@@ -60,18 +61,17 @@ class Ratings:
         last. Durations of page views are added up.
         """
         key = self.user.astype(np.int64) * max(len(self.items), 1) + self.item
-        order = np.argsort(key, kind="stable")
+        if (key[1:] > key[:-1]).all():
+            return self
+        order = stable_order(self.item, len(self.items))
+        order = order[stable_order(self.user[order], len(self.users))]
         key = key[order]
-        first = (
-            np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.array([], int)
-        )
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
         rows = order[first]
         if len(first) == len(key):
             return self.take(rows)
         # Sorted within a pair too, so that the sum does not depend on the order of the files' rows.
-        values = self.rating[
-            np.lexsort((self.rating, self.user.astype(np.int64) * len(self.items) + self.item))
-        ]
+        values = self.rating[np.lexsort((self.rating, self.item, self.user))]
         total = np.add.reduceat(values.astype(np.float64), first)
         if self.data_type != "web_views":
             total /= np.diff(np.append(first, len(key)))

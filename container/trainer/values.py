@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -100,7 +101,7 @@ def _clean(column: Column, values: pa.Array) -> pa.Array | None:
         if pa.types.is_floating(kind):
             return None
         if not pa.types.is_dictionary(kind):
-            values = values.cast(pa.string()).dictionary_encode()
+            values = values.dictionary_encode()
         ids = pc.utf8_trim_whitespace(values.dictionary.cast(pa.string()))
         blank = pc.any(pc.equal(pc.binary_length(ids), 0)).as_py()
         broken = pc.any(pc.match_substring_regex(ids, "[\r\n]")).as_py()
@@ -126,6 +127,6 @@ def _clean(column: Column, values: pa.Array) -> pa.Array | None:
         values = pc.if_else(pc.is_nan(values), None, values)
     elif values.null_count:
         return None
-    magnitude = pc.abs(values)
-    fine = pc.all(pc.and_(pc.is_finite(values), pc.less_equal(magnitude, column.largest))).as_py()
-    return None if fine is False else values
+    largest = np.max(np.abs(values.drop_null().to_numpy()), initial=0)
+    # NaN is not below anything.
+    return values if largest <= column.largest and largest < np.inf else None

@@ -168,3 +168,11 @@ def test_parquet_names_the_column_and_row_that_is_wrong(tmp_path):
     assert "FILE: row 2: rating 'nan' is not a finite number" in refused(path)
     pq.write_table(pa.table({"userId": [1], "itemId": [1], "rating": ["x"]}), path)
     assert "FILE: column rating is string; expected numbers" in refused(path)
+
+
+@pytest.mark.parametrize("odd", ["007", "-0", "00", " 07", '"07"', "+7", "9223372036854775808", "7.0"])
+def test_numbers_that_are_written_differently_are_different_ids(tmp_path, odd):
+    text = "".join(f"{user},{item},3\n" for user in ("7", "0", odd) for item in ("12", "0"))
+    ratings = read(write(tmp_path, "userId,itemId,rating\n" + text))
+    assert sorted(ratings.users.to_pylist()) == sorted(["7", "0", odd.strip().strip('"')])
+    assert len(ratings) == 6
