@@ -22,7 +22,7 @@ def parse(command: str, words: Sequence[str]) -> argparse.Namespace:
         return predict_parser("wide-deep").read(words)
     parser = train_parser("wide-deep", "Train Wide & Deep, and export a version.")
     add = parser.add_argument
-    add("--num-epochs", type=integer(1), help="how often each row is seen (4, without --train-steps)")
+    add("--num-epochs", type=integer(1), help="how often each row is seen; default: 4, few rows more often")
     add("--train-steps", type=integer(1), help="how many steps at most")
     add("--train-batch-size", type=integer(1), default=128, help="rows of a step, over all replicas")
     add("--eval-batch-size", type=integer(1), default=4096, help="rows that are measured at once")

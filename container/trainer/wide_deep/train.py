@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 # Steps of one call: what an interruption may cost beside the time since the last checkpoint.
 _STEPS = 50
-_EPOCHS = 4
+# By default each row is seen at least so often, and few rows more often, until there are enough steps.
+_EPOCHS, _MOST_EPOCHS, _ENOUGH = 4, 40, 1000
 _EXPORT = "waiting for the chief's export"
 
 
@@ -247,7 +248,8 @@ def _plan(arguments: argparse.Namespace, rows: int) -> Any:
     from trainer.wide_deep.training import Plan
 
     plan = Plan(rows, arguments.train_batch_size, 0, arguments.seed)
-    epochs = arguments.num_epochs or (None if arguments.train_steps else _EPOCHS)
+    enough = min(max(_EPOCHS, -(-_ENOUGH // plan.steps_in_epoch)), _MOST_EPOCHS)
+    epochs = arguments.num_epochs or (None if arguments.train_steps else enough)
     steps = min(
         arguments.train_steps or 1 << 62, epochs * plan.steps_in_epoch if epochs is not None else 1 << 62
     )
