@@ -112,10 +112,16 @@ def test_columns_may_have_any_name_and_numbers_may_be_missing_or_huge(task, tmp_
     path = tmp_path / "rows.json"
     random = np.random.default_rng(0)
     rows = [
-        {"größe (cm)": float(v), "größe [cm]": None if v > 0.9 else "x", "1e308": 1e308 if v > 0.5 else -1e308,
-         "nothing": None, "label": int(v > 0.5)}
+        {
+            "größe (cm)": float(v),
+            "größe [cm]": None if v > 0.9 else "x",
+            "nothing": None,
+            "label": int(v > 0.5),
+        }
         for v in random.random(400)
-    ]  # fmt: skip
+    ]
+    for row in rows:
+        row["1e308"] = 1e308 if row["label"] else -1e308
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, errors = task(
         "train", "--model", "wide-deep", "--train-files", path, "--output-dir", tmp_path / "v",

@@ -6,6 +6,7 @@ step than the step itself for small batches. Here many steps run in one call.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -59,10 +60,15 @@ class Plan:
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the epoch's order, one row of the result for each step."""
-        order = np.random.default_rng([self.seed, 3, epoch]).permutation(self.rows)
-        if self.rows < self.batch_size:
-            order = np.resize(order, self.batch_size)
-        return order[: self.steps_in_epoch * self.batch_size].reshape(-1, self.batch_size)
+        return _order(self, epoch)
+
+
+@functools.lru_cache(maxsize=1)
+def _order(plan: Plan, epoch: int) -> np.ndarray:
+    order = np.random.default_rng([plan.seed, 3, epoch]).permutation(plan.rows).astype(np.int32)
+    if plan.rows < plan.batch_size:
+        order = np.resize(order, plan.batch_size)
+    return order[: plan.steps_in_epoch * plan.batch_size].reshape(-1, plan.batch_size)
 
 
 def losses(task: str) -> keras.losses.Loss:
@@ -115,7 +121,7 @@ class Synchronous:
         """
         epoch, at = divmod(first, self._plan.steps_in_epoch)
         with tf.device("CPU:0"):
-            rows = tf.constant(self._plan.order(epoch)[at : at + count], tf.int32)
+            rows = tf.constant(self._plan.order(epoch)[at : at + count])
         return float(self._run(rows)) / count
 
     def state(self) -> dict[str, np.ndarray]:
