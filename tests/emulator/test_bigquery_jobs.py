@@ -348,16 +348,20 @@ def test_an_extract_to_nowhere_fails(client, bucket, table, uri):
 # --- Airflow
 
 
-def test_airflows_operators_work_unmodified(client, bucket, table):
-    from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
-    from airflow.providers.google.cloud.transfers.bigquery_to_gcs import BigQueryToGCSOperator
-
-    context = {
+def _context():
+    return {
         "ti": MagicMock(stats_tags={}, try_number=1),
         "task": MagicMock(),
         "dag_run": MagicMock(run_after=dt.datetime.now(dt.UTC), start_date=dt.datetime.now(dt.UTC)),
         "logical_date": dt.datetime.now(dt.UTC),
     }
+
+
+def test_airflows_operators_work_unmodified(client, bucket, table):
+    from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+    from airflow.providers.google.cloud.transfers.bigquery_to_gcs import BigQueryToGCSOperator
+
+    context = _context()
     query = {"query": {"query": "CREATE OR REPLACE TABLE shop.n AS SELECT 1 AS x", "useLegacySql": False}}
     BigQueryInsertJobOperator(task_id="select", configuration=query).execute(context)
     uris = ["gs://retraining/out/part-*.csv"]
@@ -369,6 +373,36 @@ def test_airflows_operators_work_unmodified(client, bucket, table):
     )
     assert export.execute(context) == uris
     assert bucket.blob("out/part-000000000000.csv").download_as_text() == "x\n1\n"
+
+
+def test_airflows_operators_for_tables_and_loads_work_too(client, bucket):
+    from airflow.providers.google.cloud.operators import bigquery as operators
+    from airflow.providers.google.cloud.sensors.bigquery import BigQueryTableExistenceSensor
+    from airflow.providers.google.cloud.transfers.bigquery_to_bigquery import BigQueryToBigQueryOperator
+    from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
+
+    bucket.blob("a.csv").upload_from_string("id,v\n1,a\n2,b\n")
+    context = _context()
+    GCSToBigQueryOperator(
+        task_id="load",
+        bucket="retraining",
+        source_objects=["a.csv"],
+        destination_project_dataset_table="shop.g",
+        autodetect=True,
+        skip_leading_rows=1,
+    ).execute(context)
+    query = {"query": {"query": "CREATE TABLE shop.h AS SELECT id FROM shop.g", "useLegacySql": False}}
+    operators.BigQueryInsertJobOperator(task_id="select", configuration=query).execute(context)
+    copy = BigQueryToBigQueryOperator(
+        task_id="copy", source_project_dataset_tables="shop.h", destination_project_dataset_table="shop.i"
+    )
+    copy.execute(context)
+    sensor = BigQueryTableExistenceSensor(task_id="wait", project_id=PROJECT, dataset_id="shop", table_id="i")
+    assert sensor.poke(context)
+    get = operators.BigQueryGetDataOperator(task_id="get", dataset_id="shop", table_id="i", max_results=5)
+    assert get.execute(context) == [("1",), ("2",)]
+    operators.BigQueryDeleteTableOperator(task_id="drop", deletion_dataset_table="shop.i").execute(context)
+    assert not sensor.poke(context)
 
 
 # --- the API's own description

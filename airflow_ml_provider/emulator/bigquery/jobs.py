@@ -56,10 +56,15 @@ class Jobs:
         self._threads: list[threading.Thread] = []
         # Why jobs that run are to stop.
         self._stopping: dict[str, str] = {}
+        self._running: set[str] = set()
         self._stop_left_overs()
 
     def close(self) -> None:
-        """Let the jobs that run finish."""
+        """Stop the jobs that run, a moment after what is brief has ended."""
+        for thread in self._threads:
+            thread.join(1)
+        for name in list(self._running):
+            self._stop(name, "The emulator was stopped while the job ran.")
         for thread in self._threads:
             thread.join()
 
@@ -145,6 +150,7 @@ class Jobs:
 
     def _run(self, project: str, resource: dict[str, Any], kind: str, content: bytes | None) -> None:
         name, timer = resource["id"], None
+        self._running.add(name)
         limit = int(resource["configuration"].get("jobTimeoutMs") or 0)
         if limit:
             why = f"Job execution was cancelled: Job timed out after {limit / 1000:g}s"
@@ -174,6 +180,7 @@ class Jobs:
             if timer is not None:
                 timer.cancel()
             self._stopping.pop(name, None)
+            self._running.discard(name)
         resource["status"]["state"] = "DONE"
         resource["statistics"]["endTime"] = millis(time.time())
         self._save(resource)

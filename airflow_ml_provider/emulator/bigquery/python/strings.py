@@ -143,8 +143,8 @@ def digest(algorithm: str, data: bytes) -> bytes:
 
 def from_hex(text: str) -> bytes:
     """``FROM_HEX``."""
-    if any(char.isspace() for char in text):
-        raise ValueError(f"Failed to decode invalid hexadecimal string {text!r}")
+    if not all(char in "0123456789abcdefABCDEF" for char in text):
+        raise ValueError(f"Failed to decode invalid hexadecimal string: {text}")
     return bytes.fromhex(text if len(text) % 2 == 0 else f"0{text}")
 
 

@@ -208,6 +208,8 @@ def _regexp(node: Node, scope: Scope) -> Value:
     groups = _groups(pattern.constant)
     if groups > 1:
         raise invalid(f"Regular expression has {groups} capturing groups; REGEXP_{name} allows one at most")
+    if groups and _may_be_left_out(pattern.constant):
+        raise unknown(f"REGEXP_{name} with a group that may take no part in a match")
     if name == "EXTRACT_ALL":
         return Value(f"regexp_extract_all({texts[0]}, {texts[1]}, {groups})", Type("ARRAY", STRING))
     found = f"regexp_extract({texts[0]}, {texts[1]}, {groups})"
@@ -216,8 +218,23 @@ def _regexp(node: Node, scope: Scope) -> Value:
 
 def _groups(pattern: str) -> int:
     """Return how many capturing groups a regular expression has."""
-    plain = re.sub(r"\\Q.*?(\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]])*\]", "", pattern, flags=re.DOTALL)
-    return len(re.findall(r"\((?!\?)|\(\?P?<", plain))
+    return len(re.findall(r"\((?!\?)|\(\?P?<", _bare(pattern)))
+
+
+def _may_be_left_out(pattern: str) -> bool:
+    """Return whether a match may leave a group out: ``(a)?``, ``(a)*``, ``(a)|b``."""
+    bare = _bare(pattern)
+    depth, inside = 0, []
+    for char in bare:
+        depth += (char == "(") - (char == ")")
+        inside.append(depth)
+    outer = [char for char, level in zip(bare, inside, strict=True) if level == 0]
+    return "|" in outer or re.search(r"\)(?:[?*]|\{0)", bare) is not None
+
+
+def _bare(pattern: str) -> str:
+    """Return a regular expression without what is escaped and without classes of characters."""
+    return re.sub(r"\\Q.*?(\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]])*\]", "", pattern, flags=re.DOTALL)
 
 
 def _to_json(node: Node, scope: Scope) -> Value:

@@ -106,6 +106,7 @@ class Scope:
     :param aliases: of the SELECT list, where they are visible.
     :param tables: common table expressions: their name in DuckDB, and their columns.
     :param windows: named windows.
+    :param fallback: names that count only where the tables have none such.
     :param ambiguous: names that two different columns of the SELECT list have.
     """
 
@@ -117,6 +118,7 @@ class Scope:
     tables: dict[str, tuple[str, Rows]] = field(default_factory=dict)
     windows: dict[str, Node] = field(default_factory=dict)
     ambiguous: set[str] = field(default_factory=set)
+    fallback: dict[str, Value] = field(default_factory=dict)
 
     def inner(self) -> Scope:
         """Return an empty scope for a subquery."""
@@ -161,7 +163,7 @@ class Scope:
             if len(path) > 1:
                 raise invalid(f"Name {path[1]} not found inside {path[0]}")
             return owners[0].whole(), 1
-        return None
+        return (self.fallback[first], 1) if first in self.fallback else None
 
     def _near(self, name: str) -> str:
         import difflib

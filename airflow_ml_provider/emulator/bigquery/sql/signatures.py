@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from airflow_ml_provider.emulator.bigquery.sql.errors import invalid
 from airflow_ml_provider.emulator.bigquery.sql.types import Type, Value, coerced, supertype
+from airflow_ml_provider.emulator.errors import ApiError
 
 _LINE = re.compile(r"^([A-Z0-9_.]+)\((.*?)\) (\S+) = (.*)$")
 _NUMBERS = (Type("INT64"), Type("NUMERIC"), Type("FLOAT64"))
@@ -65,8 +66,13 @@ def choose(candidates: Sequence[Signature], arguments: Sequence[Value]) -> Chose
     :raises ApiError: 400 ``invalidQuery``: none fits.
     """
     best: tuple[tuple[int, int], Chosen] | None = None
+    wrong: ApiError | None = None
     for signature in candidates:
-        fitted = _fitted(signature, arguments)
+        try:
+            fitted = _fitted(signature, arguments)
+        except ApiError as error:
+            # A literal that is none of this signature's type; another may take it.
+            fitted, wrong = None, error
         if fitted is None:
             continue
         changed = [
@@ -75,6 +81,8 @@ def choose(candidates: Sequence[Signature], arguments: Sequence[Value]) -> Chose
         cost = (sum(not a.literal for a in changed), len(changed))
         if best is None or cost < best[0]:
             best = (cost, fitted)
+    if best is None and wrong is not None:
+        raise wrong
     if best is None:
         name = candidates[0].name
         given = ", ".join("NULL" if a.null else str(a.type) for a in arguments)

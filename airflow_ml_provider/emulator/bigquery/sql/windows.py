@@ -5,6 +5,7 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/window-function-ca
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlglot import exp
@@ -55,10 +56,8 @@ def analytic(node: Node, scope: Scope) -> Value:
     if not isinstance(function, exp.Anonymous):
         raise unknown(node.sql("bigquery")[:80])
     name = function.name.upper()
-    # An analytic function sees the rows, and what aggregate functions made of them.
-    inside = Scope(
-        scope.context, scope.relations, scope.merged, scope.parent, {}, scope.tables, scope.windows
-    )
+    # An analytic function sees the rows first, then the SELECT list.
+    inside = replace(scope, aliases={}, ambiguous=set(), fallback=scope.aliases)
     if name in aggregates.NAMES and name not in ("GROUPING", "APPROX_QUANTILES", "ARRAY_CONCAT_AGG"):
         return aggregates.aggregate(function, inside, _over(node, inside))
     if name not in _SIGNATURES:
