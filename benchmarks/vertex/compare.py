@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -73,8 +74,6 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
         try:
-            with ThreadPoolExecutor(_CREATED_AT_ONCE) as pool:
-                names = list(pool.map(lambda number: create(address, number), range(jobs)))
             command = [
                 sys.executable,
                 "-W",
@@ -90,13 +89,14 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
             )
             assert triggerer.stdin
             assert triggerer.stdout
+            wait_for_line(triggerer.stdout, "ready")
+            with ThreadPoolExecutor(_CREATED_AT_ONCE) as pool:
+                names = list(pool.map(lambda number: create(address, number), range(jobs)))
             triggerer.stdin.write(json.dumps(names) + "\n")
             triggerer.stdin.flush()
-            while triggerer.stdout.readline().strip() != "waiting":
-                pass
+            wait_for_line(triggerer.stdout, "waiting")
             began = time.time()
-            # Google's trigger logs to its standard output too.
-            line = next(line for line in triggerer.stdout if line.startswith(fleet_process.RESULT))
+            line = wait_for_line(triggerer.stdout, fleet_process.RESULT)
             found: dict[str, Any] = json.loads(line.removeprefix(fleet_process.RESULT))
             triggerer.wait(30)
             ends = {name: ended(address, name) for name in found["heard"]}
@@ -117,6 +117,11 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
         "blocked_p999_ms": found["blocked_p999"] * 1000,
         "cpu_seconds": found["cpu_seconds"],
     }
+
+
+def wait_for_line(lines: Iterable[str], start: str) -> str:
+    """Return the next line that starts so; Google's trigger logs to the standard output too."""
+    return next(line for line in lines if line.startswith(start))
 
 
 def create(address: str, number: int) -> str:

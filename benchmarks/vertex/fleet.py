@@ -93,6 +93,7 @@ async def wait_for_all(make: Callable[[str], Any], jobs: list[str]) -> dict[str,
 def main(provider: str, interval: str) -> None:
     """Be the triggerer."""
     make = trigger_of(provider, float(interval))
+    print("ready", flush=True)
     jobs = json.loads(sys.stdin.readline())
     print(RESULT + json.dumps(asyncio.run(wait_for_all(make, jobs))), flush=True)
 
