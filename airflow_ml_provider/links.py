@@ -49,5 +49,5 @@ def persist(context: Any, job: Job) -> None:
     """Make the buttons of a task lead to its job, as soon as there is one."""
     context["ti"].xcom_push(key=TrainingJobLink.key, value=job.console_url)
     context["ti"].xcom_push(key=TrainingLogsLink.key, value=job.logs_url)
-    if job.tensorboard_url is not None:
-        context["ti"].xcom_push(key=TrainingTensorBoardLink.key, value=job.tensorboard_url)
+    # Also if there is none: Airflow 3 logs an error for a link whose XCom is missing.
+    context["ti"].xcom_push(key=TrainingTensorBoardLink.key, value=job.tensorboard_url or "")
