@@ -6,6 +6,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,13 +149,14 @@ def _fit(
     rows = min(data.test.num_rows, (arguments.eval_steps or 1 << 40) * arguments.eval_batch_size)
     test = encode(data.test.slice(0, rows), data.test_targets[:rows], features)
     plan = _plan(arguments, len(examples))
-    loop = start(
-        lambda: build(features, size, _bias(schema), arguments.seed),
-        schema.task,
-        arguments.learning_rate,
-        plan,
-        examples,
-    )
+    with _bounded(replicas, "setting up the variables"):
+        loop = start(
+            lambda: build(features, size, _bias(schema), arguments.seed),
+            schema.task,
+            arguments.learning_rate,
+            plan,
+            examples,
+        )
     checkpoint = Checkpoint(
         arguments.checkpoint_dir if cluster.is_chief else None,
         fingerprint(
@@ -180,7 +182,8 @@ def _fit(
     began, since = time.monotonic(), done
     while done < plan.steps:
         count = min(_STEPS, plan.steps - done, plan.steps_in_epoch - done % plan.steps_in_epoch)
-        loss = loop.run(done, count)
+        with _bounded(replicas, f"steps {done + 1} to {done + count}"):
+            loss = loop.run(done, count)
         if not math.isfinite(loss):
             raise InputError(f"step {done + count}: the loss is no number; lower --learning-rate")
         done += count
@@ -230,6 +233,11 @@ def _fit(
     }
     _export(features, loop, build(features, size, 0.0, 0), arguments.export_format, output, facts)
     return metrics
+
+
+def _bounded(replicas: Replicas | None, what: str) -> AbstractContextManager[None]:
+    """Name the replica that is gone if what is done inside fails or takes too long for that."""
+    return nullcontext() if replicas is None else replicas.bounded(what)
 
 
 def _size(arguments: argparse.Namespace) -> Size:
