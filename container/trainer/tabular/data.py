@@ -47,7 +47,8 @@ class Data:
 
     def facts(self) -> dict[str, Any]:
         """Return what a manifest says about the data."""
-        return {"files": [file.resource() for file in self.train_files], "rows": self.rows}
+        files_ = [file.resource() for file in self.train_files]
+        return {"files": files_, "rows": self.rows, "users": None, "items": None}
 
 
 def fingerprint(settings: Any, arrays: Iterable[np.ndarray]) -> str:
