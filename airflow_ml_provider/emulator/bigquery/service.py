@@ -205,29 +205,9 @@ class BigQuery:
         name, body = _table_name(call), call.json()
         old = self._catalog.require_table(name)
         if "schema" in body:
-            state = self._catalog.state(name)
             fields = types.normalized(body["schema"].get("fields", []))
-            if fields != list(state.schema):
-                given = {field["name"].lower(): field for field in fields}
-                for field in state.schema:
-                    new = given.get(field["name"].lower())
-                    if new is None or types.type_of(new) != types.type_of(field):
-                        message = (
-                            f"Provided Schema does not match Table {name}. Field "
-                            f"{field['name']} is missing or has changed type"
-                        )
-                        raise ApiError(400, message, reason="invalid")
-                kept = {field["name"].lower() for field in state.schema}
-                cells = ", ".join(
-                    f'"{f["name"]}"'
-                    if f["name"].lower() in kept
-                    else f'CAST(NULL AS {types.duckdb_type(f)}) AS "{f["name"]}"'
-                    for f in fields
-                )
-                if state.view is None:
-                    self._tables.write(
-                        name, f"SELECT {cells} FROM {state.physical}", fields, "WRITE_TRUNCATE"
-                    )
+            if fields != list(self._catalog.state(name).schema):
+                self._tables.change_schema(name, fields)
         if "view" in body and body["view"].get("query") != (old.get("view") or {}).get("query"):
             self._queries.create_view(name.project, name, body["view"]["query"], old)
             old = self._catalog.require_table(name)

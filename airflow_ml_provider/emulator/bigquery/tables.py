@@ -13,6 +13,7 @@ import duckdb
 
 from airflow_ml_provider.emulator.bigquery import types
 from airflow_ml_provider.emulator.bigquery.catalog import Catalog, State, TableName, new_physical
+from airflow_ml_provider.emulator.bigquery.failures import refused
 from airflow_ml_provider.emulator.bigquery.python.functions import install
 from airflow_ml_provider.emulator.bigquery.sql.changes import TARGET
 from airflow_ml_provider.emulator.bigquery.sql.errors import invalid
@@ -200,7 +201,7 @@ class Tables:
                 (name, kind, f"q.c{n}") for n, (name, kind) in enumerate(zip(names, kinds, strict=True))
             ]
         listed = ", ".join(
-            f"CAST({_without_nulls(sql, kind, name)} AS {kind.duckdb}) AS {quoted(name)}"
+            f"CAST({_writable(sql, kind, name)} AS {kind.duckdb}) AS {quoted(name)}"
             for name, kind, sql in columns
         )
         sql = f"SELECT {listed} FROM ({rows.sql}) AS q"
@@ -231,6 +232,31 @@ class Tables:
             if target.dataset == ANONYMOUS:
                 self._ensure_anonymous(target.project)
             self._catalog.put_table(target, more, physical, fields, 0)
+
+    def change_schema(self, name: TableName, fields: Sequence[Mapping[str, Any]]) -> None:
+        """Add columns to a table, or change what is said about those that it has.
+
+        :param fields: the whole schema, with every column that there is.
+        :raises ApiError: 400 ``invalid``: a column is missing or has another type.
+        """
+        state = self._catalog.state(name)
+        given = {field["name"].lower(): field for field in fields}
+        for field in state.schema:
+            new = given.get(field["name"].lower())
+            if new is None or types.type_of(new) != types.type_of(field):
+                problem = f"Field {field['name']} is missing or has changed type"
+                message = f"Provided Schema does not match Table {name}. {problem}"
+                raise ApiError(400, message, reason="invalid")
+        if state.view is not None:
+            return
+        kept = {field["name"].lower() for field in state.schema}
+        cells = (
+            quoted(f["name"])
+            if f["name"].lower() in kept
+            else f"CAST(NULL AS {types.duckdb_type(f)}) AS {quoted(f['name'])}"
+            for f in fields
+        )
+        self.write(name, f"SELECT {', '.join(cells)} FROM {state.physical}", fields, "WRITE_TRUNCATE")
 
     def rows(self, state: State, start: int, limit: int) -> list[tuple[Any, ...]]:
         """Return some of a table's rows.
@@ -330,8 +356,12 @@ def column_names(rows: Rows) -> list[str]:
     return names
 
 
-def _without_nulls(sql: str, kind: Type, name: str) -> str:
-    """Fail where an array that leaves the query has a NULL in it, which BigQuery does not write."""
+def _writable(sql: str, kind: Type, name: str) -> str:
+    """Fail where a value leaves the query that BigQuery has not: an array with a NULL, the year 10000."""
+    if kind.kind in ("DATE", "DATETIME", "TIMESTAMP"):
+        failure = f"CAST(bq_raise('{kind} value is out of range') AS {kind.duckdb})"
+        range_ = f"CAST({sql} AS DATE) NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+        return f"CASE WHEN {range_} THEN {failure} ELSE {sql} END"
     if kind.element is not None:
         failure = (
             "CAST(bq_raise('Array cannot have a null element; error in "
@@ -383,41 +413,3 @@ def appended(
     )
     union = f"SELECT {kept} FROM {state.physical} UNION ALL SELECT {new} FROM ({sql})"
     return union, list(schema)
-
-
-# What DuckDB says, and what BigQuery would say.
-_MEANINGS = (
-    (
-        r"must appear in the GROUP BY clause|column .* must be included in",
-        "SELECT list expression references a column which is neither grouped nor aggregated",
-    ),
-    (r"WHERE clause cannot contain aggregates", "Aggregate function not allowed in WHERE clause"),
-    (r"WHERE clause cannot contain window functions", "Analytic function not allowed in WHERE clause"),
-    (r"aggregate function calls cannot be nested", "Aggregations of aggregations are not allowed"),
-    (r"Overflow in \w+ of (?:INT64|INT128) \((.*)\)", r"int64 overflow: \1"),
-    (r"Type INT128 with value (-?\d+) can't be cast", r"int64 overflow: \1"),
-    (r"More than one row returned by a subquery", "Scalar subquery produced more than one element"),
-)
-
-
-def refused(error: duckdb.Error) -> ApiError:
-    """Return BigQuery's error for what DuckDB refused."""
-    message = str(error).split("\n")[0]
-    if isinstance(error, duckdb.InterruptException):
-        return ApiError(499, "Job execution was cancelled: User requested cancellation", reason="stopped")
-    if "Python exception occurred while executing the UDF" in message:
-        message = message.partition("UDF: ")[2].partition(": ")[2]
-    for prefix in (
-        "Binder",
-        "Conversion",
-        "Invalid Input",
-        "Out of Range",
-        "Not implemented",
-        "Catalog",
-        "Parser",
-    ):
-        message = message.removeprefix(f"{prefix} Error: ")
-    for pattern, meaning in _MEANINGS:
-        if found := re.search(pattern, message):
-            return invalid(found.expand(meaning))
-    return invalid(message.strip())

@@ -24,7 +24,8 @@ COUNT(T) INT64 = count({d}{0}){w}
 COUNTIF(BOOL) INT64 = count(*) FILTER (WHERE {0}){w}
 SUM(INT64) INT64 = CAST(sum({d}{0}){w} AS BIGINT)
 SUM(NUMERIC) NUMERIC = CAST(sum({d}{0}){w} AS DECIMAL(38,9))
-SUM(FLOAT64) FLOAT64 = sum({d}{0}){w}
+SUM(FLOAT64) FLOAT64 = (CASE WHEN NOT isfinite(sum({d}{0}){w}) AND bool_and(isfinite({0})){w}
+  THEN CAST(bq_raise('Floating point error: overflow in SUM') AS DOUBLE) ELSE sum({d}{0}){w} END)
 AVG(FLOAT64) FLOAT64 = avg({d}{0}){w}
 AVG(NUMERIC) NUMERIC = (CASE WHEN count({d}{0}){w} > 0
   THEN bq_divide_numeric(CAST(sum({d}{0}){w} AS DECIMAL(38,9)), CAST(count({d}{0}){w} AS DECIMAL(38,9))) END)

@@ -16,7 +16,7 @@ from airflow_ml_provider.emulator.bigquery.sql import expressions, lexer, querie
 from airflow_ml_provider.emulator.bigquery.sql.casts import type_of
 from airflow_ml_provider.emulator.bigquery.sql.errors import invalid, unknown
 from airflow_ml_provider.emulator.bigquery.sql.parser import Node, parse
-from airflow_ml_provider.emulator.bigquery.sql.scope import Context, Scope
+from airflow_ml_provider.emulator.bigquery.sql.scope import Context, Rows, Scope
 from airflow_ml_provider.emulator.bigquery.sql.udfs import SqlFunction
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _create(tree: Node, raw: str, context: Context) -> Statement:
         kinds = {each["name"].lower(): rest.type_of(each) for each in made.fields}
     if tree.expression is not None:
         made.kind = "CREATE_TABLE_AS_SELECT"
-        made.rows = queries.query(tree.expression, Scope(context))
+        made.rows = _named(queries.query(tree.expression, Scope(context)), "TABLE", bool(made.fields))
         if made.fields and len(made.fields) != len(made.rows.columns):
             raise invalid("The number of columns in the column definition list does not match the query's")
         kinds = kinds or {name.lower(): kind.settled for name, kind in made.rows.columns}
@@ -99,11 +99,19 @@ def _view(made: Statement, tree: Node, raw: str, properties: list[Node], context
         raise unknown("a view that is temporary or names its columns")
     if any(isinstance(each, exp.MaterializedProperty) for each in properties):
         raise unknown("MATERIALIZED VIEW")
-    made.rows = queries.query(tree.expression, Scope(context))
+    made.rows = _named(queries.query(tree.expression, Scope(context)), "VIEW", False)
     _, _, made.view = lexer.split_at(raw, "AS")
     made.view = made.view.strip()
     made.settings = _settings(properties, {}, context)
     return made
+
+
+def _named(rows: Rows, what: str, listed: bool) -> Rows:
+    """Refuse columns without a name, which only results may have."""
+    for position, (name, _) in enumerate(rows.columns, 1):
+        if not (name or listed or rows.values):
+            raise invalid(f"CREATE {what} columns must be named, but column {position} has no name")
+    return rows
 
 
 def _column(node: Node, context: Context) -> dict[str, Any]:
