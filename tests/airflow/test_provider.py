@@ -23,7 +23,7 @@ def test_the_description_fits_airflows_schema():
 
 def test_everything_the_description_names_exists():
     info = get_provider_info()
-    for kind in ("operators", "sensors", "hooks"):
+    for kind in ("operators", "sensors", "triggers", "hooks"):
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
