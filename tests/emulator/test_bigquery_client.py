@@ -182,7 +182,13 @@ def test_nested_tables_are_extracted_and_loaded_again(client, bucket, kind, comp
     assert client.get_table("shop.back").schema == client.get_table("shop.t").schema
 
 
-def test_partitions_by_decorator_are_refused(client):
+def test_settings_that_would_change_what_is_read_are_refused(client):
+    config = bigquery.LoadJobConfig(time_partitioning=bigquery.TimePartitioning())
+    with pytest.raises(exceptions.BadRequest, match="ingestion time"):
+        client.load_table_from_json([{"a": 1}], "shop.t", job_config=config).result()
+    config = bigquery.QueryJobConfig(connection_properties=[bigquery.ConnectionProperty("time_zone", "CET")])
+    with pytest.raises(exceptions.BadRequest, match="connectionProperties"):
+        client.query("SELECT 1", job_config=config).result()
     with pytest.raises(exceptions.BadRequest, match="decorator"):
         client.load_table_from_json([{"a": 1}], "shop.t$20260101").result()
 

@@ -31,6 +31,7 @@ _UNSUPPORTED = {
         "tableDefinitions",
         "userDefinedFunctionResources",
         "createSession",
+        "connectionProperties",
         "destinationEncryptionConfiguration",
     ),
     "load": ("destinationEncryptionConfiguration",),
@@ -119,8 +120,9 @@ class Jobs:
                 names.append((config[key].get("projectId", project), config[key].get("datasetId", "")))
         if kind == "query":
             text = config.get("query") or ""
-            words = set(re.findall(r"[A-Za-z0-9_]+", text))
-            names += [(project, name) for name in self._catalog.datasets(project) if name in words]
+            known = set(self._catalog.datasets(project))
+            named = re.findall(r"([A-Za-z0-9_]+)`?\s*\.", text)
+            names += [(project, name) for name in named if name in known]
         for owner, name in names:
             try:
                 return str(self._catalog.dataset(owner, name).get("location", "US"))

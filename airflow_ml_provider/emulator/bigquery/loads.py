@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from airflow_ml_provider.emulator.storage.store import ObjectStore
 
 _SETTINGS = ("timePartitioning", "rangePartitioning", "clustering")
-_UNSUPPORTED = ("hivePartitioningOptions", "decimalTargetTypes", "columnNameCharacterMap", "jsonExtension")
+# What would change what is read, and is not there.
+_UNSUPPORTED = (
+    *(
+        "hivePartitioningOptions",
+        "decimalTargetTypes",
+        "columnNameCharacterMap",
+        "jsonExtension",
+        "nullMarkers",
+    ),
+    *("dateFormat", "datetimeFormat", "timeFormat", "timestampFormat", "timeZone", "sourceColumnMatch"),
+    *("referenceFileSchemaUri", "projectionFields", "fileSetSpecType", "preserveAsciiControlCharacters"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Loads:
         target = TableName.of(config["destinationTable"])
         self._catalog.dataset(target.project, target.dataset)
         for name in _UNSUPPORTED:
-            if name in config:
+            if config.get(name):
                 raise ApiError(400, f"The emulator does not know {name} of a load job.", reason="invalid")
         existing = self._catalog.table(target)
         if existing is None and config.get("createDisposition") == "CREATE_NEVER":

@@ -16,8 +16,9 @@ from airflow_ml_provider.emulator.bigquery.extracts import Extracts
 from airflow_ml_provider.emulator.bigquery.jobs import Jobs, has_result, millis, result_of
 from airflow_ml_provider.emulator.bigquery.loads import Loads
 from airflow_ml_provider.emulator.bigquery.queries import Queries
+from airflow_ml_provider.emulator.bigquery.restrictions import require_name, require_partition_field
 from airflow_ml_provider.emulator.bigquery.streaming import Streaming
-from airflow_ml_provider.emulator.bigquery.tables import Tables, require_name
+from airflow_ml_provider.emulator.bigquery.tables import Tables
 from airflow_ml_provider.emulator.bigquery.uploads import Uploads
 from airflow_ml_provider.emulator.discovery import Api
 from airflow_ml_provider.emulator.errors import ApiError
@@ -385,15 +386,7 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ApiError: 400: one that would change what queries answer.
     """
-    if body.get("requirePartitionFilter") or (body.get("timePartitioning") or {}).get(
-        "requirePartitionFilter"
-    ):
-        raise ApiError(400, "The emulator does not know requirePartitionFilter.", reason="invalid")
-    partitioning = body.get("timePartitioning") or {}
-    if partitioning and not partitioning.get("field"):
-        raise ApiError(
-            400, "The emulator does not know partitions by ingestion time: name a field.", reason="invalid"
-        )
+    require_partition_field(body)
     return {key: value for key, value in body.items() if key in _TABLE_FIELDS}
 
 

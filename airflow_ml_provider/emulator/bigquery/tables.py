@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,11 @@ from airflow_ml_provider.emulator.bigquery import types
 from airflow_ml_provider.emulator.bigquery.catalog import Catalog, State, TableName, new_physical
 from airflow_ml_provider.emulator.bigquery.failures import refused
 from airflow_ml_provider.emulator.bigquery.python.functions import install
+from airflow_ml_provider.emulator.bigquery.restrictions import (
+    column_names,
+    require_name,
+    require_partition_field,
+)
 from airflow_ml_provider.emulator.bigquery.sql.changes import TARGET
 from airflow_ml_provider.emulator.bigquery.sql.errors import invalid
 from airflow_ml_provider.emulator.bigquery.sql.scope import Rows
@@ -24,8 +28,6 @@ from airflow_ml_provider.emulator.errors import ApiError
 # Datasets of results, and of temporary tables, that no list shows.
 ANONYMOUS = "_anonymous"
 
-# https://cloud.google.com/bigquery/docs/tables#table_naming
-_NAME = re.compile(r"^[\w\- ]{1,1024}$")
 _MACROS = """
 CREATE OR REPLACE TEMP MACRO bq_quantiles(sorted, n) AS CASE WHEN sorted IS NULL THEN NULL ELSE
   list_transform(range(0, n + 1), lambda i: sorted[greatest(1, (i * len(sorted) + n - 1) // n)]) END;
@@ -107,6 +109,9 @@ class Tables:
         :raises ApiError: the dataset does not exist, the schemas differ, the query fails, …
         """
         require_name(target)
+        require_partition_field(settings or {})
+        if disposition not in ("WRITE_TRUNCATE", "WRITE_APPEND", "WRITE_EMPTY"):
+            raise ApiError(400, f"The emulator does not know {disposition}.", reason="invalid")
         if target.dataset != ANONYMOUS:
             self._catalog.dataset(target.project, target.dataset)
         existing = self._catalog.table(target)
@@ -323,37 +328,6 @@ def _type_of(name: str, kind: Any) -> Type:
     if text not in _KINDS:
         raise ApiError(400, f"The column {name} has no type of BigQuery's ({text}).", reason="invalid")
     return Type(_KINDS[text])
-
-
-def require_name(name: TableName) -> None:
-    """Refuse a table's name that can't be.
-
-    :raises ApiError: 400.
-    """
-    if "$" in name.table or "@" in name.table:
-        raise ApiError(400, f"The emulator does not know table decorators: {name.table}", reason="invalid")
-    if not _NAME.match(name.table):
-        raise ApiError(400, f'Invalid table ID "{name.table}".', reason="invalid")
-
-
-def column_names(rows: Rows) -> list[str]:
-    """Return the names of a result's columns; those without one become f0_, f1_ and so on.
-
-    :raises ApiError: 400 ``invalidQuery``: two are the same.
-    """
-    names, count = [], 0
-    for name, _ in rows.columns:
-        if not name:
-            name, count = f"f{count}_", count + 1
-        names.append(name)
-    seen: set[str] = set()
-    for name in names:
-        if name.lower() in seen:
-            raise invalid(
-                f"Duplicate column names in the result are not supported. Found duplicate(s): {name}"
-            )
-        seen.add(name.lower())
-    return names
 
 
 def _writable(sql: str, kind: Type, name: str) -> str:
