@@ -110,8 +110,16 @@ def _evaluate_parser() -> Parser:
     add("--test-file", "--test-files", dest="test_files", required=True, **FILES,
         help="held-out rows; local paths or gs://, several and wildcards")  # fmt: skip
     add("--unit", metavar="COLUMN",
-        help="for tables: whose rows depend on each other; default: each row is for itself")  # fmt: skip
+        help="for tables and --scored: whose rows depend on each other")  # fmt: skip
     add("--output", required=True, help="evaluation.json, local or gs://")
+    add("--scored", action="store_true",
+        help="the rows hold predictions already, in columns challenger, champion and anchor")  # fmt: skip
+    add("--label", metavar="COLUMN", help="with --scored: the truth")
+    add("--task", choices=["regression", "binary", "columns"],
+        help="with --scored: what is predicted; binary with --label, otherwise columns")  # fmt: skip
+    add("--column", action="append", default=[], dest="columns", metavar="NAME[:higher]",
+        help="with --scored: another quantity of each row, in columns challenger.NAME and so on; less is "
+        "better, unless :higher")  # fmt: skip
     add("--slice", action="append", default=[], dest="slices", metavar="COLUMN",
         help="a column whose values are also looked at one by one; several times for several")  # fmt: skip
     add("--serving", action=argparse.BooleanOptionalAction, default=True,

@@ -82,6 +82,9 @@ def read_command(argv: Sequence[str]) -> tuple[str, str, list[str]]:
 
 
 def _of_version(command: str, words: Sequence[str]) -> str | None:
+    if "--scored" in words:
+        # The version may be of any kind, and be of another image: it is not looked into.
+        return None
     folder = _value(words, _WHERE.get(command, ""))
     manifest = version.read_manifest(folder) if folder else None
     return None if manifest is None else str(manifest.get("model"))

@@ -343,3 +343,54 @@ def test_promotion_and_rollback_are_events_of_the_models_asset(bucket):
 def test_a_model_whose_name_is_a_template_has_no_asset_of_its_own():
     task = PromoteModelOperator(task_id="promote", version="v1", root=ROOT, model="{{ params.model }}")
     assert not task.outlets
+
+
+def test_the_anchor_is_scored_as_well_once_it_is_not_the_champion(bucket, script, store):
+    script.write_text(SCORER)
+    for version in ("v1", "v2", "v3"):
+        add_version(bucket, version)
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1")
+    promote("v1")
+    # As good as v1, not proven better: v1 stays the anchor.
+    add_evaluation(bucket, "v2", 1.0, "v1", 1.0)
+    gate("v2")
+    promote("v2")
+    assert store.champion().record.anchor == "v1"
+    script.with_name("evaluation.json").write_text(
+        json.dumps(evaluation("v3", 1.004, "v2", 1.0, anchor="v1"))
+    )
+    result = evaluate("v3")
+    tail = VertexHook().get_client(region="europe-west4").log_tail(result["job_id"], 20)
+    sent = next(line for line in tail if "ARGS" in line)
+    assert f"'--anchor', '{ROOT}/models/recommender/versions/v1/'" in sent
+    decision, skipped = gate("v3")
+    assert (decision["outcome"], decision["anchor"], skipped) == ("PROMOTE", "v1", False)
+
+
+def test_a_version_with_plain_metrics_alone_is_decided_by_the_weaker_rule(bucket, store):
+    for version, rmse in (("v1", 1.0), ("v2", 1.005), ("v3", 1.2)):
+        add_version(bucket, version)
+        blob = bucket.blob(f"{PREFIX}/versions/{version}/metrics.json")
+        blob.upload_from_string(json.dumps({"rmse": rmse}))
+    assert gate("v1")[0]["kind"] == "bootstrap"
+    promote("v1")
+    decision, skipped = gate("v2")
+    assert (decision["outcome"], decision["kind"], skipped) == ("PROMOTE", "numbers", False)
+    assert "weaker rule" in decision["reasons"][0]
+    promote("v2")
+    assert gate("v3")[0]["outcome"] == "HOLD"
+
+
+def test_rows_that_decide_every_night_are_counted(bucket, store):
+    for at in range(4):
+        add_version(bucket, f"v{at}")
+        champion = store.champion()
+        content = evaluation(f"v{at}", 1.0 - at / 10, champion.version if champion else None, 1.1 - at / 10)
+        content["holdout"]["hash"] = "f" * 32
+        bucket.blob(f"{PREFIX}/versions/v{at}/evaluation.json").upload_from_string(json.dumps(content))
+        decision, _ = gate(f"v{at}", settings={"maximum_holdout_uses": 3})
+        if at < 3:
+            promote(f"v{at}")
+    assert decision["outcome"] == "HOLD"
+    assert "3 earlier decisions rest on the very same held-out rows" in decision["reasons"][0]

@@ -325,3 +325,56 @@ def test_memory_does_not_grow_with_the_rows():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.05 * peaks[0]
+
+
+@pytest.fixture
+def rows_file(tmp_path):
+    """Scored rows as any image may write them."""
+    path = tmp_path / "rows.csv"
+    lines = ["person,clicked,country,challenger,champion,challenger.revenue,champion.revenue"]
+    random = np.random.default_rng(8)
+    for at in range(600):
+        truth = random.integers(0, 2)
+        scores = ",".join(f"{abs(truth - noise):.4f}" for noise in random.random(2) * 0.6)
+        lines.append(f"p{at % 90},{truth},{'DE' if at % 3 else 'FR'},{scores},{at},{at + 1}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_rows_that_any_image_scored_are_measured(task, rows_file, tmp_path):
+    import json
+
+    output = tmp_path / "evaluation.json"
+    code, _, errors = task(
+        "evaluate", "--scored", "--unit", "person", "--label", "clicked", "--slice", "country",
+        "--column", "revenue:higher", "--challenger", "gs://b/v2", "--champion", "gs://b/v1",
+        "--test-file", rows_file, "--output", output,
+    )  # fmt: skip
+    assert (code, errors) == (0, "")
+    found = json.loads(output.read_text())
+    assert (found["rows"], found["units"], found["unit"]) == (600, 90, "person")
+    assert found["models"]["champion"]["uri"] == "gs://b/v1/"
+    assert set(found["metrics"]) == {"log_loss", "accuracy", "auc", "pr_auc", "calibration_error", "revenue"}
+    assert found["metrics"]["revenue"]["direction"] == "higher"
+    assert found["metrics"]["revenue"]["values"] == [299.5, 300.5]
+    assert {part["value"]: part["rows"] for part in found["slices"]} == {"DE": 400, "FR": 200}
+    assert found["models"]["challenger"]["serving"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "--unit must name"),
+        (["--unit", "person"], "give --label and --task, or --column"),
+        (["--unit", "person", "--task", "regression"], "needs the column of the truth"),
+        (["--unit", "user", "--label", "clicked"], "column user is missing; found person, clicked"),
+        (
+            ["--unit", "person", "--column", "profit"],
+            "column challenger.profit and champion.profit is missing",
+        ),
+    ],
+)
+def test_scored_rows_that_lack_something_are_refused(task, rows_file, tmp_path, flags, words):
+    arguments = ["--challenger", "v2", "--champion", "v1", "--test-file", rows_file]
+    code, _, errors = task("evaluate", "--scored", *flags, *arguments, "--output", tmp_path / "e.json")
+    assert code == 2 and words in errors, errors

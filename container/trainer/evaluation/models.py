@@ -1,10 +1,11 @@
 """What a kind of model offers so that its versions can be evaluated.
 
-A kind is a module with three functions, named in :data:`KINDS`:
+A kind is a module with three functions, named in :data:`KINDS`, and a word:
 
 - ``load(folder, manifest) -> Model``: a version's files, already verified, as something that predicts;
 - ``batches(found, arguments, manifest) -> Iterator[Batch]``: the held-out rows, read piece by piece;
-- ``task(manifest) -> str``: one of :data:`~trainer.evaluation.metrics.TASKS`.
+- ``task(manifest) -> str``: one of :data:`~trainer.evaluation.metrics.TASKS`;
+- ``UNIT``: what a row belongs to unless the command line says otherwise, e.g. ``user``.
 
 The challenger's kind reads the rows; every model gets the same batches.
 """
@@ -81,7 +82,9 @@ class Model(Protocol):
 
 
 class Kind(Protocol):
-    """The functions of a kind's module, see above."""
+    """What a kind's module has, see above."""
+
+    UNIT: str
 
     def load(self, folder: Path, manifest: Mapping[str, Any]) -> Model: ...  # noqa: D102
 

@@ -23,6 +23,7 @@ from trainer.reading import read_batches
 from trainer.recommender import Recommender
 from trainer.tables import Column, Places
 
+UNIT = "user"
 _NAMES = ["user", "item", "rating"]
 
 

@@ -18,6 +18,8 @@ from trainer.tabular.prediction import open_version, trained_form
 from trainer.tabular.schema import Schema, targets
 from trainer.tabular.table import Form
 
+UNIT = "row"
+
 
 def task(manifest: Mapping[str, Any]) -> str:
     """Return what the models predict: ``binary`` or ``regression``."""
