@@ -100,12 +100,15 @@ def _clean(column: Column, values: pa.Array) -> pa.Array | None:
     if column.kind == "id":
         if pa.types.is_floating(kind):
             return None
-        if not pa.types.is_dictionary(kind):
+        if column.optional and values.null_count:
+            values = values.dictionary_decode() if pa.types.is_dictionary(kind) else values
+            values = pc.fill_null(values.cast(pa.string()), "")
+        if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         ids = pc.utf8_trim_whitespace(values.dictionary.cast(pa.string()))
         blank = pc.any(pc.equal(pc.binary_length(ids), 0)).as_py()
         broken = pc.any(pc.match_substring_regex(ids, "[\r\n]")).as_py()
-        if values.null_count or blank or broken:
+        if values.null_count or (blank and not column.optional) or broken:
             return None
         return pa.DictionaryArray.from_arrays(values.indices.cast(pa.int32()), ids)
     if column.kind == "text":

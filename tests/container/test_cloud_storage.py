@@ -53,8 +53,10 @@ def test_training_evaluation_and_prediction_read_and_write_objects(task, bucket)
     )  # fmt: skip
     assert (code, errors) == (0, "")
     evaluation = json.loads(bucket.blob("models/shop/versions/v1/evaluation.json").download_as_bytes())
-    assert evaluation["models"]["challenger"] == evaluation["models"]["champion"]
-    assert evaluation["models"]["challenger"]["uri"] == f"{root}/"
+    challenger, champion = (evaluation["models"][name] for name in ("challenger", "champion"))
+    # Only a challenger is tried as a server.
+    assert challenger.pop("serving")["identical"] and champion.pop("serving") is None
+    assert challenger == champion and challenger["uri"] == f"{root}/"
 
     bucket.blob("users.txt").upload_from_string("1\n2\n")
     users = ["--users-file", "gs://retraining/users.txt", "--output", "gs://retraining/best.ndjson"]

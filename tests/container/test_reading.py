@@ -8,7 +8,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from trainer import blocks, parquet
+from trainer import blocks, delimited, ndjson, parquet
 from trainer.errors import InputError
 from trainer.files import find
 from trainer.reading import read_batches
@@ -86,6 +86,18 @@ def test_what_is_missing_is_null_or_the_empty_text_in_every_format(tmp_path):
     write(tmp_path / "ndjson", '{"name": "a", "income": null}\n' + full + "\n")
     assert read(tmp_path / "parquet")[0] == read(tmp_path / "csv")[0] == [missing]
     assert read(tmp_path / "ndjson")[0] == [missing, {"name": "b", "note": "x", "age": 1, "income": 2.5}]
+
+
+@pytest.mark.parametrize("ids", [["a", "", "b"], ["1", "", "2"]])
+def test_an_id_that_may_be_missing_is_the_empty_text_in_every_format(tmp_path, monkeypatch, ids):
+    for module in (delimited, ndjson):
+        monkeypatch.setattr(module, "_slow", None)
+    columns = (Column("n", "integer"), Column("group", "id", optional=True))
+    write(tmp_path / "csv", "n,group\n" + "".join(f"1,{group}\n" for group in ids))
+    write(tmp_path / "ndjson", "".join(json.dumps({"n": 1, "group": group or None}) + "\n" for group in ids))
+    pq.write_table(pa.table({"n": [1] * 3, "group": [group or None for group in ids]}), tmp_path / "parquet")
+    for name in ("csv", "ndjson", "parquet"):
+        assert [row["group"] for row in read(tmp_path / name, columns=columns)[0]] == ids
 
 
 def test_integers_beyond_double_precision_are_exact_in_every_format(tmp_path):
