@@ -68,7 +68,7 @@ def find(patterns: list[str]) -> list[File]:
     """Return the files that paths and wildcards mean, each once, ordered by name.
 
     :param patterns: local paths or ``gs://`` URIs. ``*`` and ``?`` stop at a slash, ``**`` does not. A path
-        that ends in ``dataset.json`` means the files that it lists: ``{"files": [{"uri": …, "size": …,
+        that ends in ``dataset.json`` means the files that it lists: ``{"shards": [{"uri": …, "size": …,
         "generation": …, "crc32c": …}]}``, where all but ``uri`` may be missing, and ``uri`` may be relative
         to the list's folder.
     :raises InputError: a path or pattern means no file, its bucket does not exist, or a listed file is not
@@ -241,7 +241,7 @@ def _find_listed(path: str) -> list[File]:
     if content is None:
         return []
     try:
-        entries = [(str(entry["uri"]), dict(entry)) for entry in json.loads(content)["files"]]
+        entries = [(str(entry["uri"]), dict(entry)) for entry in json.loads(content)["shards"]]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no list of files: {error!r}") from error
     if not entries:

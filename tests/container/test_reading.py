@@ -151,7 +151,8 @@ def test_a_list_names_the_files_relative_to_itself(tmp_path):
     part = write(tmp_path / "part-0.csv", csv_of(ROWS))
     write(tmp_path / "other.csv", "not listed")
     write(
-        tmp_path / "dataset.json", json.dumps({"files": [{"uri": "part-0.csv", "size": part.stat().st_size}]})
+        tmp_path / "dataset.json",
+        json.dumps({"shards": [{"uri": "part-0.csv", "size": part.stat().st_size}]}),
     )
     assert read(tmp_path / "dataset.json")[0] == ROWS
 
@@ -159,8 +160,8 @@ def test_a_list_names_the_files_relative_to_itself(tmp_path):
 def test_a_list_whose_files_are_gone_or_changed_is_refused(tmp_path):
     write(tmp_path / "part-0.csv", "short")
     entries = [{"uri": "part-0.csv", "size": 17}, {"uri": str(tmp_path / "part-1.csv")}]
-    path = write(tmp_path / "dataset.json", json.dumps({"files": entries}))
+    path = write(tmp_path / "dataset.json", json.dumps({"shards": entries}))
     message = refused(path)
     assert "part-0.csv: has size 5 instead of 17" in message and "part-1.csv: no such file" in message
     assert "is no list of files" in refused(write(path, "[]"))
-    assert "lists no files" in refused(write(path, '{"files": []}'))
+    assert "lists no files" in refused(write(path, '{"shards": []}'))
