@@ -20,7 +20,6 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add("--label", help="column to predict; default: label, target, income_bracket, rating …")
     add("--positive-label", help="text of the positive class; default: the one that sorts last")
     add("--task", choices=["binary", "regression"], help="default: as the label looks")
-    add("--gcs-bucket", help=argparse.SUPPRESS)
     add("--verbosity", choices=["DEBUG", "INFO", "WARN", "ERROR", "FATAL"], default="INFO",
         help="least severe messages to print")  # fmt: skip
 
