@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
@@ -15,10 +15,12 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     Asset,
     BaseHook,
+    BaseNotifier,
     BaseOperator,
     BaseOperatorLink,
     BaseSensorOperator,
     Context,
+    TaskGroup,
     XCom,
     conf,
 )
@@ -38,16 +40,20 @@ __all__ = [
     "AirflowTaskTimeout",
     "Asset",
     "BaseHook",
+    "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
+    "TaskGroup",
     "XCom",
+    "approval_operator",
     "data_interval_end",
     "default_deferrable",
     "deferral_errors",
     "in_thread",
     "notes_of",
+    "people_can_be_asked",
     "run_of",
     "skip_downstream",
     "task_state",
@@ -125,6 +131,50 @@ def _task_state_in_database(ti: Any) -> Any:
             .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
             .scalar()
         )
+
+
+def people_can_be_asked() -> bool:
+    """Return whether there are tasks that wait for a person's decision: since Airflow 3.1."""
+    try:
+        from airflow.providers.standard.operators import hitl  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def approval_operator(
+    *,
+    task_id: str,
+    subject: str,
+    body: str | None,
+    hours: float,
+    notifiers: Sequence[Any],
+    assigned_users: Sequence[Mapping[str, str]] | None,
+) -> BaseOperator:
+    """Return a task that waits for a person's consent and skips what follows without it. Since Airflow 3.1.
+
+    :param hours: after which it counts as rejected.
+    :raises AirflowException: this Airflow has no tasks that wait for a person.
+    """
+    if not people_can_be_asked():
+        raise AirflowException("Approval by a person needs Airflow 3.1 or later")
+    import inspect
+
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    # In older versions the task's own timeout is that of the answer.
+    limit = inspect.signature(ApprovalOperator.__mro__[1]).parameters
+    name = "response_timeout" if "response_timeout" in limit else "execution_timeout"
+    timeout: dict[str, Any] = {name: timedelta(hours=hours)}
+    return ApprovalOperator(
+        task_id=task_id,
+        subject=subject,
+        body=body,
+        defaults=ApprovalOperator.REJECT,
+        notifiers=list(notifiers),
+        assigned_users=[dict(user) for user in assigned_users] if assigned_users else None,
+        **timeout,
+    )
 
 
 class Notes:

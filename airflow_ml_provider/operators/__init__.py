@@ -2,6 +2,7 @@
 
 from airflow_ml_provider.operators.cancel import CancelTrainingJobOperator
 from airflow_ml_provider.operators.evaluation import EvaluateModelOperator
+from airflow_ml_provider.operators.export import BigQueryExportOperator
 from airflow_ml_provider.operators.promotion import (
     ModelGateOperator,
     PromoteModelOperator,
@@ -11,6 +12,7 @@ from airflow_ml_provider.operators.training import TrainingJobOperator
 from airflow_ml_provider.operators.validation import ValidateTrainingDataOperator
 
 __all__ = [
+    "BigQueryExportOperator",
     "CancelTrainingJobOperator",
     "EvaluateModelOperator",
     "ModelGateOperator",

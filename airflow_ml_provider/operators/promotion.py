@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_ml_provider.models.settings import GateSettings
     from airflow_ml_provider.models.store import Champion, ModelStore
 
+Callback = Callable[[Any], Any]
 
 # How many acts may come between two tries of a rollback.
 _ACTS_SINCE = 100
@@ -78,6 +79,8 @@ class ModelGateOperator(_ModelOperator):
     :param version: the challenger (templated).
     :param settings: what is required of it, see :class:`~airflow_ml_provider.models.settings.GateSettings`;
         its defaults if None (a mapping is templated).
+    :param on_refused: Airflow notifiers or other callables, one or several, called with the task's context
+        after HOLD or BLOCK; it holds the ``decision``, for their templates too. One that fails is logged.
     :param project_id: the connection's project by default (templated).
     :param gcp_conn_id: Google Cloud connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them (templated).
@@ -88,9 +91,16 @@ class ModelGateOperator(_ModelOperator):
 
     template_fields: Sequence[str] = (*_ModelOperator.template_fields, "settings")
 
-    def __init__(self, *, settings: GateSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        settings: GateSettings | Mapping[str, Any] | None = None,
+        on_refused: Callback | Sequence[Callback] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.settings = dict(settings) if isinstance(settings, Mapping) else settings
+        self.on_refused = [on_refused] if callable(on_refused) else list(on_refused)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, and record the decision."""
@@ -119,8 +129,18 @@ class ModelGateOperator(_ModelOperator):
         result = {**decision.to_mapping(), "report": report}
         context["ti"].xcom_push(key="decision", value=result)
         if decision.outcome is not Outcome.PROMOTE:
+            self._tell(context, result)
             skip_downstream(self, context)
         return result
+
+    def _tell(self, context: Any, decision: Mapping[str, Any]) -> None:
+        context["decision"] = decision
+        for callback in self.on_refused:
+            try:
+                callback(context)
+            except Exception:
+                # The decision is made and recorded, whether or not a message gets through.
+                self.log.exception("%r could not tell of the refusal", callback)
 
 
 class PromoteModelOperator(_ModelOperator):

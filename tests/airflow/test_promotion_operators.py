@@ -9,7 +9,12 @@ from unittest.mock import patch
 import pytest
 
 from airflow_ml_provider.assets import champion_asset
-from airflow_ml_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_ml_provider.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseNotifier,
+)
 from airflow_ml_provider.hooks.vertex import VertexHook
 from airflow_ml_provider.jobs import TrainingJob
 from airflow_ml_provider.operators import (
@@ -79,7 +84,7 @@ def gate(version, **changes):
     ti = TaskInstance()
     # How Airflow skips differs between 2 and 3; that it does is seen in the nights of test_nightly.py.
     with patch("airflow_ml_provider.operators.promotion.skip_downstream") as skip:
-        task.execute({"ti": ti})
+        task.execute({"ti": ti, "dag": task.dag})
     skipped = skip.called
     return ti.pushed["decision"], skipped
 
@@ -126,6 +131,31 @@ def test_a_worse_version_is_refused_and_what_follows_is_skipped(bucket, store):
     assert store.champion().version == "v1"
     assert [record.act for record in store.history()] == ["promoted", "refused"]
     assert bucket.blob(f"{PREFIX}/versions/v2/report.html").download_as_text().startswith("<!")
+
+
+def test_a_refusal_is_told_to_everybody_even_if_one_can_not_be_reached(bucket, store):
+    class Page(BaseNotifier):
+        template_fields = ("text",)
+
+        def __init__(self, text):
+            super().__init__()
+            self.text = text
+
+        def notify(self, context):
+            told.append(self.text)
+
+    def unreachable(context):
+        raise OSError("no such host")
+
+    told = []
+    tell = [unreachable, Page("{{ decision.outcome }}: {{ decision.report }}")]
+    add_version(bucket, "v1")
+    add_evaluation(bucket, "v1", 1.0)
+    gate("v1", on_refused=tell)
+    assert told == []
+    gate("v1", on_refused=tell, settings={"ceilings": {"rmse": 0.5}})
+    (text,) = told
+    assert text.startswith(("BLOCK: gs://", "HOLD: gs://"))
 
 
 def test_a_refused_version_can_not_be_promoted_by_running_the_task_alone(bucket, store):
