@@ -62,13 +62,12 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         folder = Path(name)
         rules = Rulebook()
-        # It ends the job with the message of a trainer that failed: no process is needed for it.
-        rules.add(Rule("stuck-queued", seconds=150.0))
+        # A job that fails before it runs needs no process: what is measured is who waits for it.
+        rules.add(Rule("stock-out"))
         logs = LogStore(folder / "logging")
         cluster = ProcessCluster(folder / "cluster", [LocalImage("*", ("/bin/true",), folder)])
-        vertex = VertexAI(
-            folder / "vertex", cluster, logs, project="demo-project", pace=Pace(0, 0, 0), rules=rules
-        )
+        pace = Pace(queued=150, pending=0, error=0)
+        vertex = VertexAI(folder / "vertex", cluster, logs, project="demo-project", pace=pace, rules=rules)
         application = Counting([vertex, CloudLogging(logs)], rules)
         server = Server(("127.0.0.1", 0), application)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -113,6 +112,7 @@ def fleet(provider: str, jobs: int, interval: float) -> dict[str, Any]:
         "kib_per_job": found["bytes_per_job"] / 1024,
         "latency": statistics.median(latency),
         "latency_longest": latency[-1],
+        "busy_ms": found["busy_longest"] * 1000,
         "blocked_ms": found["blocked_longest"] * 1000,
         "blocked_p999_ms": found["blocked_p999"] * 1000,
         "cpu_seconds": found["cpu_seconds"],
@@ -179,7 +179,8 @@ def main() -> None:
             ("kib_per_job", "triggerer memory for each waiting job, KiB", "≤ 25", ".1f"),
             ("latency", "job end → trigger fires, median s", f"≤ {given.interval / 2 + 1:g}", ".1f"),
             ("latency_longest", "the same, longest s", "", ".1f"),
-            ("blocked_ms", "event loop late at most, ms", "≤ 50", ".0f"),
+            ("busy_ms", "event loop busy at a stretch, ms", "≤ 50", ".0f"),
+            ("blocked_ms", "event loop late at most, ms", "", ".0f"),
             ("blocked_p999_ms", "the same, 99.9th percentile, ms", "", ".1f"),
             ("cpu_seconds", "triggerer's CPU seconds", "", ".1f"),
         ):
