@@ -83,7 +83,10 @@ async def wait_for_all(make: Callable[[str], Any], jobs: list[str]) -> dict[str,
     print("waiting", flush=True)
     # What is kept for a waiting job shows once each was looked at.
     await asyncio.sleep(45)
+    watcher.cancel()
+    # Collecting garbage takes more than 100 ms by itself.
     per_job = (memory() - first) / (len(jobs) - 1)
+    watcher = asyncio.create_task(blocked(late, busy))
     cpu = time.process_time()
     await asyncio.wait(tasks)
     watcher.cancel()
