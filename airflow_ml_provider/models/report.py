@@ -35,6 +35,7 @@ def render(
     history: Sequence[Record] = (),
     *,
     model: str,
+    before: Manifest | None = None,
 ) -> str:
     """Return the report as an HTML page without scripts, images or anything else to load.
 
@@ -43,6 +44,7 @@ def render(
     :param manifest: of the version that it is about.
     :param history: earlier records of the model, oldest first.
     :param model: the model's name.
+    :param before: the manifest of the champion that it was compared with, where that is still there.
     """
     title = f"{model} {decision.challenger}"
     parts = [
@@ -51,6 +53,8 @@ def render(
         _measured(decision, evaluation),
         _past(decision, history),
         _checks(decision),
+        _changes(manifest, before),
+        _way_back(decision, manifest, model),
         _origin(evaluation, manifest),
     ]
     return (
@@ -135,6 +139,47 @@ def _checks(decision: Decision) -> str:
         badge = f'<span class="badge {tone}">{word}</span>'
         rows.append(f"<tr><td>{badge}</td><th>{_text(check.name)}</th><td>{_text(check.text)}</td></tr>")
     return f"<section><h2>What was required</h2><table>{''.join(rows)}</table></section>"
+
+
+def _changes(manifest: Manifest, before: Manifest | None) -> str:
+    if before is None:
+        return ""
+    old, new = _facts(before), _facts(manifest)
+    rows = "".join(
+        f"<tr><th>{_text(name)}</th><td>{_code(old.get(name))}</td><td>{_code(new.get(name))}</td></tr>"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    )
+    head = "<tr><th></th><th>Champion</th><th>Challenger</th></tr>"
+    table = f"<table>{head}{rows}</table>" if rows else '<p class="note">Nothing that is known.</p>'
+    return f"<section><h2>What changed since the champion</h2>{table}</section>"
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    data = manifest.data
+    return {
+        "Image": manifest.image,
+        "Seed": manifest.seed,
+        "Data": ", ".join(str(file.get("uri")) for file in data.files[:3]) or None,
+        "Files of data": len(data.files) or None,
+        "Rows trained on": data.rows,
+        "Users": data.users,
+        "Items": data.items,
+        "Bytes of the model": manifest.size,
+        **{f"Argument {name}": value for name, value in sorted(manifest.arguments.items())},
+        **{str(name): version for name, version in sorted(manifest.framework.items())},
+    }
+
+
+def _way_back(decision: Decision, manifest: Manifest, model: str) -> str:
+    if decision.outcome is not Outcome.PROMOTE or decision.champion is None:
+        return ""
+    root = manifest.uri.rpartition(f"/models/{model}/")[0]
+    command = f'airflow-ml models rollback {model} --root {root} --to {decision.champion} --why "…"'
+    return (
+        "<section><h2>How to roll back</h2><p>Once it is promoted, this returns production to the champion "
+        f"that it replaces, in seconds, and keeps this version out:</p><p>{_code(command)}</p></section>"
+    )
 
 
 def _origin(evaluation: Evaluation, manifest: Manifest) -> str:

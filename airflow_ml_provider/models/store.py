@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_ml_provider.models.decision import Decision, Outcome, to_json
 from airflow_ml_provider.models.errors import (
     ChampionChanged,
+    DocumentNotFound,
     InvalidRecord,
     NoEarlierChampion,
     NotJustified,
@@ -20,6 +21,7 @@ from airflow_ml_provider.models.errors import (
 )
 from airflow_ml_provider.models.evaluation import Evaluation
 from airflow_ml_provider.models.journal import Journal, Pointer
+from airflow_ml_provider.models.manifest import Manifest
 from airflow_ml_provider.models.record import BLOCKED_LIMIT, EARLIER_LIMIT, PRUNED_LIMIT, Record, checked_act
 from airflow_ml_provider.models.uri import checked_name
 from airflow_ml_provider.models.versions import Versions
@@ -331,10 +333,23 @@ class ModelStore(Versions):
                 "was made from: decide again"
             )
         history = self.history(limit=_NIGHTS_IN_REPORT)
-        report = render(decision, evaluation, self.manifest(version), history, model=self.model)
+        report = render(
+            decision,
+            evaluation,
+            self.manifest(version),
+            history,
+            model=self.model,
+            before=self._known_manifest(decision.champion),
+        )
         self._bucket.put(folder / "report.html", report.encode(), "text/html; charset=utf-8")
         self._bucket.put(folder / "decision.json", to_json(decision.to_mapping()), _JSON)
         return str(folder / "report.html")
+
+    def _known_manifest(self, version: str | None) -> Manifest | None:
+        try:
+            return self.manifest(version) if version else None
+        except DocumentNotFound:
+            return None
 
     def prune(self, keep_last: int, *, by: str) -> list[str]:
         """Remove the models of old versions; what was measured and decided of them stays.

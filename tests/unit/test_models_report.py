@@ -1,6 +1,7 @@
 """The report: complete, self-contained, and safe whatever stands in the files."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -133,6 +134,27 @@ def test_the_report_says_the_verdict_its_reasons_and_every_check(
     ):
         assert text in page.text
     assert page.open == []
+
+
+def test_the_report_says_what_changed_and_how_to_go_back() -> None:
+    decision, found = decided(0.9)
+    before = replace(manifest(), image="trainer:old", arguments={**manifest().arguments, "extra": 7})
+
+    page = Page(render(decision, found, manifest(), [], model="recommender", before=before))
+
+    changed = page.text.partition("What changed since the champion")[2].partition("How to roll back")[0]
+    assert "trainer:old" in changed
+    assert "Argument extra7unknown" in changed
+    assert "943" not in changed
+    assert "airflow-ml models rollback recommender --root" in page.text
+    assert "--to v1" in page.text
+
+
+def test_a_refused_version_needs_no_way_back() -> None:
+    decision, found = decided(2.0)
+    page = Page(render(decision, found, manifest(), [], model="recommender", before=manifest()))
+    assert "roll back" not in page.text
+    assert "Nothing that is known." in page.text
 
 
 def test_the_report_of_the_first_version_needs_no_comparison() -> None:
