@@ -20,7 +20,7 @@ with DAG(
         root="gs://{{ var.value.get('retraining_bucket', 'retraining') }}/shop",
         model="recommender",
         version="{{ params.version }}",
-        why="{{ params.why }} ({{ dag_run.triggering_user_name or 'by hand' }})",
+        why="{{ params.why }} ({{ dag_run.triggering_user_name | default('by hand', true) }})",
         retries=2,
         retry_delay=timedelta(seconds=10),
     )
