@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import (
@@ -75,12 +76,19 @@ def triggers_have_on_kill() -> bool:
 
 def deferral_errors() -> tuple[type[Exception], ...]:
     """Return what a task raises that Airflow resumes because its trigger failed or was out of time."""
+    from airflow import exceptions
+
     try:
-        from airflow.sdk import exceptions
+        from airflow.sdk import exceptions as sdk_exceptions
     except ImportError:
-        from airflow import exceptions  # type: ignore[no-redef]
+        return _named(exceptions)
+    # Airflow 3.1 has an SDK, and these still elsewhere.
+    return _named(sdk_exceptions) or _named(exceptions)
+
+
+def _named(module: ModuleType) -> tuple[type[Exception], ...]:
     names = ("TaskDeferralError", "TaskDeferralTimeout")
-    return tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 def task_deferred() -> type[BaseException]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import pytest
 
@@ -364,7 +364,10 @@ def test_promotion_and_rollback_are_events_of_the_models_asset(bucket):
         task = make()
         assert task.outlets == [asset]
         event = SimpleNamespace(extra={})
-        task.execute(context(NIGHT + timedelta(days=1), outlet_events={asset: event}))
+        events = MagicMock()
+        events.__getitem__.return_value = event
+        task.execute(context(NIGHT + timedelta(days=1), outlet_events=events))
+        events.__getitem__.assert_called_once_with(asset)
         assert event.extra["uri"] == f"{ROOT}/models/recommender/versions/{event.extra['version']}/"
     assert (event.extra["act"], event.extra["version"]) == ("rolled_back", "v1")
     assert json.loads(json.dumps(event.extra)) == event.extra
