@@ -12,10 +12,10 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from airflow_ml_provider.emulator.cluster import Machine
 from airflow_ml_provider.emulator.server import Settings, running
 from airflow_ml_provider.emulator.vertex import runner
 from airflow_ml_provider.jobs import TrainingJob
+from airflow_ml_provider.jobs.machines import MachineType
 from tests.image.conftest import airflow_ml, docker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -120,7 +120,7 @@ def test_a_cluster_whose_container_is_killed_recovers_and_trains_the_same_model(
 def test_a_replica_that_takes_more_memory_than_its_machine_has_is_reported_as_vertex_does(
     trainer_image, emulator, monkeypatch
 ):
-    monkeypatch.setitem(runner.MACHINES, "n1-standard-4", Machine(cpus=4, memory_gb=0.5))
+    monkeypatch.setitem(runner.MACHINES, "n1-standard-4", MachineType(cpus=4, memory_gb=0.5))
     job = TrainingJob(
         image_uri=trainer_image,
         command=["python", "-c"],
