@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_ml_provider.operators.training",
                     "airflow_ml_provider.operators.cancel",
+                    "airflow_ml_provider.operators.export",
                     "airflow_ml_provider.operators.evaluation",
                     "airflow_ml_provider.operators.promotion",
                     "airflow_ml_provider.operators.validation",
